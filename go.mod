@@ -1,0 +1,3 @@
+module github.com/terminal-go/terminal
+
+go 1.25
