@@ -1,0 +1,394 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"sync"
+	"time"
+)
+
+// How long the registry waits for foreign code before it goes on without it.
+// What is given up on keeps its goroutine until it returns.
+const (
+	drainLimit = 15 * time.Second // a closed task's commands, which have been told to end
+	closeLimit = 30 * time.Second // Executor.Close
+)
+
+// registry keeps one entry for each task that has an Executor, or is about to.
+type registry struct {
+	backend  Backend
+	lifetime time.Duration // idle time before an entry is reaped; <0: never
+	maxTasks int           // 0: no cap
+	log      *slog.Logger
+
+	ctx    context.Context // ends when the Terminal is closed; openings and commands hang on it
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // openings, closings and the reaper
+	wake   chan struct{}  // tells the reaper that the next expiry, or its job, may have changed
+
+	// mu guards everything below, and the entries' fields that say so. It is
+	// held for a few map and list operations only: never across Open, Exec,
+	// Close, a channel that may block, or a call of the Logger.
+	mu                    sync.Mutex
+	entries               map[string]*entry
+	idle                  idleList // the entries nobody uses, the longest idle first
+	live                  int      // executors that exist, in or out of entries
+	closed                bool
+	reaping               bool // the reaper's goroutine exists
+	created, shut, reaped int64
+}
+
+// entry is one task's place in the registry.
+type entry struct {
+	task    string
+	backend string
+	created time.Time
+	ctx     context.Context // ends when the task is closed
+	cancel  context.CancelCauseFunc
+
+	ready chan struct{} // closed when the opening has ended, after the next two are set
+	ex    Executor
+	err   error
+
+	// Guarded by registry.mu.
+	opened     bool          // ready is closed and ex is usable
+	users      int           // calls that hold the entry, waiting ones included
+	released   time.Time     // when the last of them left
+	removed    bool          // no longer in the registry
+	drained    chan struct{} // made on removal if users > 0; closed when they have left
+	prev, next *entry        // place in idle, nil if none
+}
+
+func newRegistry(cfg Config) *registry {
+	r := &registry{
+		backend:  cfg.Backend,
+		lifetime: cfg.Lifetime,
+		maxTasks: cfg.MaxTasks,
+		log:      cfg.Logger,
+		wake:     make(chan struct{}, 1),
+		entries:  make(map[string]*entry),
+	}
+	r.ctx, r.cancel = context.WithCancelCause(context.Background())
+	return r
+}
+
+// acquire returns the task's entry with a usable Executor, opening it if need
+// be, and keeps it from being reaped until release. A caller that gives up
+// does not end the opening for the others.
+func (r *registry) acquire(ctx context.Context, task string) (*entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e, err := r.join(ctx, task)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-e.ready:
+		if e.err == nil {
+			return e, nil
+		}
+		err = e.err
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	r.release(e)
+	return nil, err
+}
+
+// join makes the caller a user of the task's entry.
+func (r *registry) join(ctx context.Context, task string) (*entry, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	e := r.entries[task]
+	if e == nil {
+		if r.maxTasks > 0 && r.live >= r.maxTasks {
+			return nil, fmt.Errorf("%w: %d executors are live, and that is the limit; close a task first", ErrTooManyTasks, r.live)
+		}
+		e = r.addLocked(ctx, task)
+	}
+	e.users++
+	r.idle.remove(e)
+	return e, nil
+}
+
+func (r *registry) addLocked(ctx context.Context, task string) *entry {
+	e := &entry{task: task, created: time.Now(), ready: make(chan struct{})}
+	e.ctx, e.cancel = context.WithCancelCause(r.ctx)
+	r.entries[task] = e
+	r.live++
+	r.work.Add(1)
+	go r.open(context.WithoutCancel(ctx), e)
+	r.watchLocked()
+	return e
+}
+
+// open creates the entry's Executor. ctx has the values of the call that came
+// first; the cancellation is the task's.
+func (r *registry) open(ctx context.Context, e *entry) {
+	defer r.work.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })()
+
+	var b Backend
+	e.err = recovered("choose backend", func() (err error) {
+		b, err = resolve(r.backend, e.task)
+		return err
+	})
+	if e.err == nil {
+		e.backend = backendName(b)
+		e.ex, e.err = open(ctx, b, e.task)
+	}
+	if cause := context.Cause(e.ctx); e.err != nil && cause != nil {
+		e.err = cause // the opening was ended by us: say why, not how the backend noticed
+	}
+	r.settle(e)
+	close(e.ready)
+	if e.err != nil {
+		r.log.Debug("environment not opened", "task", e.task, "backend", e.backend, "error", e.err)
+		return
+	}
+	r.log.Debug("environment opened", "task", e.task, "backend", e.backend, "duration", time.Since(e.created))
+}
+
+// settle books the end of an opening: a failed one is forgotten before those
+// who wait for it wake, so that the next call tries anew.
+func (r *registry) settle(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.err != nil {
+		r.live--
+		r.removeLocked(e)
+		return
+	}
+	r.created++
+	e.opened = true
+	if e.users == 0 {
+		r.restLocked(e)
+	}
+}
+
+// release is the end of what acquire began. Idle time starts here.
+func (r *registry) release(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.users--
+	if e.users > 0 {
+		return
+	}
+	if e.drained != nil {
+		close(e.drained)
+		e.drained = nil
+	}
+	if e.opened {
+		r.restLocked(e)
+	}
+}
+
+func (r *registry) restLocked(e *entry) {
+	if e.removed {
+		return
+	}
+	e.released = time.Now()
+	r.idle.push(e)
+	if r.idle.first == e {
+		r.nudge() // the reaper slept without an expiry to wait for
+	}
+}
+
+// removeLocked takes the entry out of the registry. The caller closes it.
+func (r *registry) removeLocked(e *entry) {
+	if e.removed {
+		return
+	}
+	e.removed = true
+	delete(r.entries, e.task)
+	r.idle.remove(e)
+	if e.users > 0 {
+		e.drained = make(chan struct{})
+	}
+	if len(r.entries) == 0 {
+		r.nudge()
+	}
+}
+
+// drop takes an entry out whose environment is gone or cannot be trusted, and
+// closes it in the background. The caller may still hold it.
+func (r *registry) drop(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.removed {
+		return
+	}
+	r.removeLocked(e)
+	r.work.Add(1)
+	go func() {
+		defer r.work.Done()
+		_ = r.close(e, ErrGone)
+	}()
+}
+
+// closeTask closes the task's Executor, ending what runs in it. It waits no
+// longer than ctx; the closing goes on then.
+func (r *registry) closeTask(ctx context.Context, task string) error {
+	r.mu.Lock()
+	e := r.entries[task]
+	if e == nil {
+		r.mu.Unlock()
+		return nil
+	}
+	r.removeLocked(e)
+	r.work.Add(1)
+	r.mu.Unlock()
+	done := make(chan error, 1)
+	go func() {
+		defer r.work.Done()
+		done <- r.close(e, ErrClosed)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return &Error{Op: "close", Task: task, Err: ctx.Err()}
+	}
+}
+
+// closeAll closes everything and refuses what comes later.
+func (r *registry) closeAll() error {
+	r.mu.Lock()
+	r.closed = true
+	all := make([]*entry, 0, len(r.entries))
+	for _, e := range r.entries {
+		all = append(all, e)
+	}
+	for _, e := range all {
+		r.removeLocked(e)
+	}
+	r.mu.Unlock()
+	r.cancel(ErrClosed)
+	r.nudge()
+
+	errs := make([]error, len(all))
+	var closing sync.WaitGroup
+	for i, e := range all {
+		closing.Go(func() { errs[i] = r.close(e, ErrClosed) })
+	}
+	closing.Wait()
+	if !within(closeLimit, r.work.Wait) {
+		errs = append(errs, errors.New("the backend is still opening or closing an executor"))
+	}
+	return errors.Join(errs...)
+}
+
+// close ends the commands of an entry that has been removed, waits for their
+// callers, and closes the Executor. It is bounded whatever the backend does.
+func (r *registry) close(e *entry, cause error) error {
+	e.cancel(cause)
+	r.mu.Lock()
+	drained := e.drained
+	r.mu.Unlock()
+	if drained != nil {
+		select {
+		case <-drained:
+		case <-time.After(drainLimit):
+		}
+	}
+	var err error
+	finished := within(closeLimit, func() {
+		<-e.ready
+		if e.ex == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		defer cancel()
+		err = recovered("close executor", func() error { return e.ex.Close(ctx) })
+		r.mu.Lock()
+		r.live--
+		r.shut++
+		r.mu.Unlock()
+	})
+	if !finished {
+		return &Error{Op: "close", Task: e.task, Err: fmt.Errorf("executor close: not done after %v", closeLimit)}
+	}
+	if err != nil && !errors.Is(err, ErrGone) {
+		r.log.Warn("environment not closed", "task", e.task, "backend", e.backend, "error", err)
+		return &Error{Op: "close", Backend: e.backend, Task: e.task, Err: err}
+	}
+	r.log.Debug("environment closed", "task", e.task, "backend", e.backend)
+	return nil
+}
+
+// within reports whether f returned in time; if not, f goes on by itself.
+func within(limit time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+func (r *registry) stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Created: r.created, Closed: r.shut, Reaped: r.reaped}
+	for _, e := range r.entries {
+		if !e.opened {
+			continue
+		}
+		ts := TaskStats{Task: e.task, Backend: e.backend, Created: e.created, Running: e.users}
+		if e.users == 0 {
+			ts.Idle = time.Since(e.released)
+		}
+		s.Tasks = append(s.Tasks, ts)
+	}
+	sort.Slice(s.Tasks, func(i, j int) bool { return s.Tasks[i].Task < s.Tasks[j].Task })
+	return s
+}
+
+// idleList is a doubly linked list through the entries themselves. All of
+// them rest equally long, so the order of arrival is the order of expiry.
+type idleList struct {
+	first, last *entry
+}
+
+func (l *idleList) push(e *entry) {
+	e.prev = l.last
+	if l.last != nil {
+		l.last.next = e
+	} else {
+		l.first = e
+	}
+	l.last = e
+}
+
+func (l *idleList) remove(e *entry) {
+	if e != l.first && e.prev == nil {
+		return // not in the list
+	}
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		l.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		l.last = e.prev
+	}
+	e.prev, e.next = nil, nil
+}
