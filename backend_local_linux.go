@@ -1,0 +1,166 @@
+package terminal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killLimit is how long a process may take to die of KILL: for ever, if the
+// kernel has it in an uninterruptible wait.
+const killLimit = 5 * time.Second
+
+// watch waits for the shell's exit without reaping it, so that its number and
+// its group's stay ours until everything has been signalled.
+func (p *localProcess) watch() {
+	defer close(p.exited)
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// members are the command's processes that have not exited.
+func (p *localProcess) members() []process {
+	leader := p.cmd.Process.Pid
+	return family(func(q process) bool {
+		return q.pid == leader || q.group == leader || q.session == leader || q.carries(p.runID)
+	})
+}
+
+func (p *localProcess) alive() bool { return len(p.members()) > 0 }
+
+// signal reaches the group in one stroke, then those who left it.
+func (p *localProcess) signal(sig syscall.Signal) {
+	members := p.members() // before the group's death cuts its descendants off
+	_ = syscall.Kill(-p.cmd.Process.Pid, sig)
+	for _, q := range members {
+		if sig == syscall.SIGKILL || q.group != p.cmd.Process.Pid {
+			q.signal(sig)
+		}
+	}
+}
+
+// killRun ends all processes that carry a run id, and what descends from
+// them, until there are none: a process may fork faster than one pass.
+func killRun(ctx context.Context, runID string) error {
+	ctx, cancel := context.WithTimeout(ctx, killLimit)
+	defer cancel()
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		left := family(func(q process) bool { return q.carries(runID) })
+		if len(left) == 0 {
+			return nil
+		}
+		for _, q := range left {
+			q.signal(syscall.SIGKILL)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("kill processes: %d of them still there, pid %d first: %w", len(left), left[0].pid, ctx.Err())
+		}
+	}
+}
+
+// process is what /proc says of one, see proc_pid_stat(5).
+type process struct {
+	pid, parent, group, session int
+	started                     string // clock ticks since boot; with pid, its identity
+}
+
+// family returns the living processes that are in it, and their descendants.
+func family(in func(process) bool) []process {
+	var members, others []process
+	pids := make(map[int]bool)
+	for _, q := range processes() {
+		if in(q) {
+			members = append(members, q)
+			pids[q.pid] = true
+		} else {
+			others = append(others, q)
+		}
+	}
+	for found := -1; found != len(members); {
+		found = len(members)
+		others = slices.DeleteFunc(others, func(q process) bool {
+			if pids[q.parent] {
+				members = append(members, q)
+				pids[q.pid] = true
+			}
+			return pids[q.parent]
+		})
+	}
+	return members
+}
+
+// processes returns all that have not exited. One that ends while we look is
+// left out.
+func processes() []process {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	all := make([]process, 0, len(names))
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if q, ok := readProcess(pid); ok {
+			all = append(all, q)
+		}
+	}
+	return all
+}
+
+func readProcess(pid int) (q process, ok bool) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return q, false
+	}
+	// The name, in parentheses, may hold spaces and parentheses itself.
+	_, rest, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), " ")
+	fields := strings.Fields(rest)
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return q, false
+	}
+	q = process{pid: pid, started: fields[19]}
+	for i, field := range []*int{&q.parent, &q.group, &q.session} {
+		if *field, err = strconv.Atoi(fields[i+1]); err != nil {
+			return q, false
+		}
+	}
+	return q, true
+}
+
+// carries tells whether the process has the run id in its environment. The id
+// is random, so there is no need to look at which variable it is in.
+func (q process) carries(runID string) bool {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(q.pid) + "/environ")
+	return err == nil && bytes.Contains(environ, []byte(runID))
+}
+
+// signal sends a signal to this process and to no later one of its number:
+// the handle is taken first, then the identity compared (pidfd_open(2)).
+func (q process) signal(sig syscall.Signal) {
+	handle, err := os.FindProcess(q.pid)
+	if err != nil {
+		return
+	}
+	defer handle.Release()
+	if now, ok := readProcess(q.pid); ok && now.started == q.started {
+		_ = handle.Signal(sig)
+	}
+}

@@ -1,0 +1,23 @@
+//go:build unix && !linux
+
+package terminal
+
+import (
+	"context"
+	"syscall"
+)
+
+// watch waits for the shell's exit. There is no portable way to do so without
+// reaping it.
+func (p *localProcess) watch() {
+	defer close(p.exited)
+	p.cmd.ProcessState, _ = p.cmd.Process.Wait()
+}
+
+func (p *localProcess) alive() bool { return syscall.Kill(-p.cmd.Process.Pid, 0) == nil }
+
+func (p *localProcess) signal(sig syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, sig) }
+
+// killRun has nothing to find a run by: without /proc the process group is
+// all there is, and that has been ended.
+func killRun(context.Context, string) error { return nil }

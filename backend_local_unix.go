@@ -1,0 +1,69 @@
+//go:build unix
+
+package terminal
+
+import (
+	"io"
+	"os"
+	"syscall"
+	"time"
+)
+
+var shellNames = []string{"bash", "sh"}
+
+const shellRemedy = "install one of them or set Local.Shell"
+
+// sysProcAttr gives the command a session of its own: its group can be
+// signalled, and without a controlling terminal /dev/tty fails instead of
+// waiting for a person.
+func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+func exitCode(state *os.ProcessState) int {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return state.ExitCode()
+}
+
+// end is the ladder of D3.5: TERM, two seconds in which all may leave, KILL.
+// The shell stays unreaped meanwhile, so that its number, which is the
+// group's, cannot become somebody else's.
+func (p *localProcess) end() {
+	p.signal(syscall.SIGTERM)
+	grace := time.NewTimer(termGrace)
+	defer grace.Stop()
+	for pause := 5 * time.Millisecond; p.alive(); pause = min(2*pause, 50*time.Millisecond) {
+		select {
+		case <-time.After(pause):
+			continue
+		case <-grace.C:
+		}
+		p.signal(syscall.SIGKILL)
+		break
+	}
+	<-p.exited
+}
+
+// readReady reads what is in the pipe now: 0 and no error if that is nothing.
+func readReady(r *os.File, buf []byte) (n int, err error) {
+	conn, err := r.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var readErr error
+	err = conn.Read(func(fd uintptr) bool {
+		n, readErr = syscall.Read(int(fd), buf) // the runtime made it non-blocking
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case readErr == syscall.EAGAIN || readErr == syscall.EINTR:
+		return 0, nil
+	case readErr != nil:
+		return 0, readErr
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}

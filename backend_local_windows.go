@@ -1,0 +1,39 @@
+package terminal
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+)
+
+var shellNames = []string{"bash"}
+
+const shellRemedy = "install Git for Windows, whose bash serves, and put it on PATH, or set Local.Shell"
+
+func sysProcAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
+
+func exitCode(state *os.ProcessState) int { return state.ExitCode() }
+
+// watch waits for the shell's exit.
+func (p *localProcess) watch() {
+	defer close(p.exited)
+	p.cmd.ProcessState, _ = p.cmd.Process.Wait()
+}
+
+// end ends the shell and its descendants. Windows has no signal that a
+// program could answer in its own time.
+func (p *localProcess) end() {
+	_ = exec.Command("taskkill", "/T", "/F", "/PID", strconv.Itoa(p.cmd.Process.Pid)).Run()
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
+// readReady has no way to look into a pipe; what came late is lost.
+func readReady(*os.File, []byte) (int, error) { return 0, nil }
+
+// killRun has nothing to find a run by.
+func killRun(context.Context, string) error { return nil }

@@ -1,0 +1,48 @@
+package terminal
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// sweep.sh ends every process that carries a run id, with nothing but shell
+// builtins, so that it works in any environment that has a /proc.
+//
+//go:embed sweep.sh
+var sweepSource string
+
+func sweepScript(runID string) string {
+	return "id=" + runID + "\n" + sweepSource
+}
+
+// longScript is the length in bytes from which on a command no longer travels
+// as an argument: Linux takes 128 KiB for one argument, Modal 64 KiB for all.
+const longScript = 48 << 10
+
+// feedScript makes a long command travel on standard input instead, in front
+// of what the caller put there. The end of the text is a line with a word that
+// cannot be in it. The shell's read takes byte by byte, so the caller's input
+// is untouched; lines are gathered in two steps because appending each one to
+// the whole would take quadratic time.
+func feedScript(script, word string, stdin io.Reader) (string, io.Reader) {
+	source := strings.NewReader(script + "\n" + word + "\n")
+	if stdin == nil {
+		return fmt.Sprintf(feedForm, word, "exec </dev/null; "), source
+	}
+	return fmt.Sprintf(feedForm, word, ""), io.MultiReader(source, stdin)
+}
+
+const feedForm = `terminal_s= terminal_c= terminal_n='
+'
+while IFS= read -r terminal_l; do
+	[ "$terminal_l" = %s ] && break
+	terminal_c=$terminal_c$terminal_l$terminal_n
+	[ ${#terminal_c} -lt 8192 ] || { terminal_s=$terminal_s$terminal_c terminal_c=; }
+done
+terminal_s=$terminal_s$terminal_c
+terminal_s=${terminal_s%%"$terminal_n"}
+unset terminal_l terminal_c terminal_n
+%seval "unset terminal_s
+$terminal_s"`
