@@ -1,0 +1,385 @@
+package terminal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// abandonAfter is how long an Executor may take to end a command that it was
+// told to end: two seconds between TERM and KILL, and time to see that it
+// worked. Then the call returns without it and the environment is given up.
+const abandonAfter = 10 * time.Second
+
+// sweepLimit bounds the search for processes that escaped from a command's
+// group.
+const sweepLimit = 10 * time.Second
+
+// retryDelays are the waits before a command that provably did not start is
+// tried again.
+var retryDelays = [...]time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second}
+
+// interactive are the variables by which common programs are told that nobody
+// will answer, page or edit. They give way to Config.Env and Request.Env.
+var interactive = map[string]string{
+	"PAGER":               "cat",
+	"GIT_PAGER":           "cat",
+	"MANPAGER":            "cat",
+	"SYSTEMD_PAGER":       "cat",
+	"EDITOR":              "false",
+	"VISUAL":              "false",
+	"GIT_EDITOR":          "false",
+	"GIT_SEQUENCE_EDITOR": "false",
+	"GIT_MERGE_AUTOEDIT":  "no",
+	"GIT_TERMINAL_PROMPT": "0",
+	"GCM_INTERACTIVE":     "never",
+	"GH_PROMPT_DISABLED":  "1",
+	"SSH_ASKPASS_REQUIRE": "never",
+	"DEBIAN_FRONTEND":     "noninteractive",
+	"PIP_NO_INPUT":        "1",
+	"NO_COLOR":            "1",
+	"TERM":                "dumb",
+}
+
+// call is one Run, from its request to its result.
+type call struct {
+	terminal *Terminal
+	req      Request
+	backend  string
+	out      *output
+	deadline time.Time // when the limit is reached; set when the environment is there
+	result   Result
+}
+
+// prepare completes the request and refuses a bad one before anything runs.
+func (c *call) prepare(ctx context.Context) error {
+	cfg := &c.terminal.cfg
+	c.backend = backendName(cfg.Backend)
+	if err := c.complete(cfg); err != nil {
+		return err
+	}
+	if cfg.Approve == nil {
+		return nil
+	}
+	if err := recovered("approve", func() error { return cfg.Approve(ctx, c.req) }); err != nil {
+		return marked{fmt.Errorf("command was denied: %w", err), ErrDenied}
+	}
+	return nil
+}
+
+func (c *call) complete(cfg *Config) error {
+	req := &c.req
+	if err := validateCommand(req.Command); err != nil {
+		return err
+	}
+	if req.Timeout == 0 {
+		req.Timeout = cfg.Timeout
+	}
+	switch {
+	case req.Timeout < 0:
+		return fmt.Errorf("timeout %v: must be positive, or 0 for the default of %v", req.Timeout, cfg.Timeout)
+	case cfg.MaxTimeout > 0 && req.Timeout > cfg.MaxTimeout:
+		return fmt.Errorf("timeout %v: the longest allowed is %v; split the work into shorter commands", req.Timeout, cfg.MaxTimeout)
+	case req.Timeout > longestTimeout:
+		return fmt.Errorf("timeout %v: must be at most %v", req.Timeout, longestTimeout)
+	case strings.ContainsRune(req.Dir, 0):
+		return fmt.Errorf("dir %q: must not have a NUL byte", req.Dir)
+	case req.Dir == "":
+		req.Dir = cfg.Dir
+	case !absolute(req.Dir):
+		req.Dir = path.Join(filepath.ToSlash(cfg.Dir), req.Dir)
+	}
+	if err := validateEnv(req.Env); err != nil {
+		return err
+	}
+	req.Env = merge(cfg.Env, req.Env)
+	return nil
+}
+
+func validateCommand(command string) error {
+	switch {
+	case strings.TrimSpace(command) == "":
+		return errors.New("command: must not be blank")
+	case strings.ContainsRune(command, 0):
+		return errors.New("command: must not have a NUL byte")
+	}
+	return nil
+}
+
+func merge(layers ...map[string]string) map[string]string {
+	all := make(map[string]string)
+	for _, layer := range layers {
+		maps.Copy(all, layer)
+	}
+	return all
+}
+
+// run tries until the command has run, or cannot. What may have started is
+// never tried again.
+func (c *call) run(ctx context.Context) error {
+	c.out = newOutput(c.terminal.cfg.MaxOutput, c.terminal.cfg.KeepHead)
+	defer func() { c.result.Output, c.result.Omitted = c.out.end() }()
+	for attempt := 0; ; attempt++ {
+		err := c.attempt(ctx)
+		if err == nil || attempt == len(retryDelays) || !retryable(err) {
+			return err
+		}
+		if errors.Is(err, ErrGone) {
+			c.notice("the environment had gone, so the command ran in a new one: files from before are not there")
+			continue
+		}
+		delay := retryDelays[attempt]
+		if !c.deadline.IsZero() && time.Until(c.deadline) < delay {
+			return err
+		}
+		c.terminal.cfg.Logger.Info("command did not start, will be tried again", "task", c.req.Task, "backend", c.backend, "delay", delay, "error", err)
+		if !c.sleep(ctx, delay) {
+			return err
+		}
+	}
+}
+
+// sleep waits between two tries, unless the caller or the Terminal ends.
+func (c *call) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-c.terminal.reg.ctx.Done():
+	}
+	return false
+}
+
+// retryable tells whether nothing ran, and another try may go better.
+func retryable(err error) bool {
+	if !errors.Is(err, ErrNotStarted) {
+		return false
+	}
+	for _, final := range []error{
+		ErrUnavailable, ErrClosed, errors.ErrUnsupported,
+		fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid, syscall.ENOTDIR, syscall.E2BIG,
+	} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
+}
+
+// attempt runs the command in the task's environment, if it can be had.
+func (c *call) attempt(ctx context.Context) error {
+	reg := c.terminal.reg
+	e, err := reg.acquire(ctx, c.req.Task)
+	if err != nil {
+		if ctx.Err() != nil {
+			return cancelled(ctx)
+		}
+		return err
+	}
+	defer reg.release(e)
+	c.backend = e.backend
+	if c.deadline.IsZero() {
+		c.deadline = time.Now().Add(c.req.Timeout)
+	}
+	err = c.exec(ctx, e)
+	if errors.Is(err, ErrGone) {
+		reg.drop(e)
+	}
+	return err
+}
+
+// exec runs the command in its directory. Where that is the Terminal's own
+// and has vanished, the nearest parent serves, and a notice says so.
+func (c *call) exec(ctx context.Context, e *entry) error {
+	t := c.terminal
+	own := c.req.Dir == t.cfg.Dir
+	for dir := c.req.Dir; ; {
+		err := c.execIn(ctx, e, dir)
+		if !isBadDir(err) {
+			if dir == t.cfg.Dir && !errors.Is(err, ErrNotStarted) {
+				t.dirSeen.Store(true)
+			} else if err == nil && dir != c.req.Dir {
+				c.notice(fmt.Sprintf("directory %q no longer exists, so the command ran in %q", c.req.Dir, dir))
+			}
+			return err
+		}
+		up := parent(dir)
+		if !own || !t.dirSeen.Load() || up == dir {
+			return err
+		}
+		dir = up
+	}
+}
+
+func isBadDir(err error) bool {
+	return errors.Is(err, ErrNotStarted) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR))
+}
+
+func parent(dir string) string {
+	if path.IsAbs(dir) {
+		return path.Dir(dir)
+	}
+	return filepath.Dir(dir)
+}
+
+// execIn runs the command once, until its end, its limit, or the end of
+// ctx or the task, and sees to it that nothing of it is left after the latter.
+func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
+	runID := newRunID()
+	script, stdin := c.req.Command, c.req.Stdin
+	if len(script) >= longScript {
+		script, stdin = feedScript(script, runID, stdin)
+	}
+	stdout, stderr := c.out.streams(c.req.Stdout, c.req.Stderr)
+	cmd := Command{
+		Script: script,
+		Dir:    dir,
+		Env:    merge(interactive, c.req.Env, map[string]string{RunIDEnv: runID}),
+		Stdin:  stdin,
+		Stdout: stdout,
+		Stderr: stderr,
+	}
+
+	run, stop := context.WithDeadlineCause(ctx, c.deadline, ErrTimeout)
+	defer stop()
+	run, end := context.WithCancelCause(run)
+	defer end(nil)
+	defer context.AfterFunc(e.ctx, func() { end(context.Cause(e.ctx)) })()
+
+	began := time.Now()
+	code, err, returned := execBounded(run, e.ex, cmd)
+	c.result.Duration = time.Since(began)
+	if err == nil && returned {
+		c.result.ExitCode = code
+		return nil
+	}
+	stopped := run.Err() != nil
+	if !stopped && errors.Is(err, ErrNotStarted) {
+		return err
+	}
+	if !errors.Is(err, ErrGone) {
+		c.sweep(ctx, e, runID, returned)
+	}
+	if stopped {
+		return c.stopped(ctx, run)
+	}
+	if gone := ping(ctx, e.ex); errors.Is(gone, ErrGone) && !errors.Is(err, ErrGone) {
+		return errors.Join(err, gone)
+	}
+	return err
+}
+
+// execBounded is Exec, but it also returns when the Executor does not, some
+// time after ctx has ended.
+func execBounded(ctx context.Context, ex Executor, cmd Command) (code int, err error, returned bool) {
+	done := make(chan struct{})
+	var execCode int
+	var execErr error
+	go func() {
+		defer close(done)
+		execErr = recovered("exec command", func() (err error) {
+			execCode, err = ex.Exec(ctx, cmd)
+			return err
+		})
+	}()
+	select {
+	case <-done:
+		return execCode, execErr, true
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(abandonAfter)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return execCode, execErr, true
+	case <-timer.C:
+		return 0, nil, false
+	}
+}
+
+// sweep ends what a command left after its Executor was to have ended it. An
+// environment in which that fails is not to be trusted with another command.
+func (c *call) sweep(ctx context.Context, e *entry, runID string, returned bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepLimit)
+	defer cancel()
+	err := kill(ctx, e.ex, runID)
+	if returned && err == nil || errors.Is(err, ErrClosed) || e.ctx.Err() != nil {
+		return
+	}
+	c.terminal.cfg.Logger.Warn("processes not ended, environment dropped", "task", e.task, "backend", e.backend, "error", err)
+	c.notice("some processes of the command could not be ended, so its environment was closed; the next command gets a new one")
+	c.terminal.reg.drop(e)
+}
+
+// stopped is the error of a command that we ended.
+func (c *call) stopped(ctx, run context.Context) error {
+	cause := context.Cause(run)
+	switch {
+	case ctx.Err() != nil && cause == context.Cause(ctx):
+		return cancelled(ctx)
+	case cause == ErrTimeout:
+		text := fmt.Errorf("command reached its limit of %v and was ended; ask for a longer timeout if it needs more", c.req.Timeout)
+		return ended{marked{text, ErrTimeout}, exitTimeout, StatusTimeout}
+	case errors.Is(cause, ErrGone):
+		return fmt.Errorf("environment was lost while the command ran: %w", ErrGone)
+	default:
+		return ended{fmt.Errorf("command was ended: %w", cause), exitUnknown, StatusClosed}
+	}
+}
+
+// cancelled is the error of a call whose caller gave it up.
+func cancelled(ctx context.Context) error {
+	return ended{marked{fmt.Errorf("command was cancelled: %w", context.Cause(ctx)), ctx.Err()}, exitCancelled, StatusCancelled}
+}
+
+// ended is an error that knows the exit code and the status that go with it.
+type ended struct {
+	error
+	code   int
+	status Status
+}
+
+func (e ended) Unwrap() error { return e.error }
+
+// explain makes the result say what the error says.
+func (r *Result) explain(err error) {
+	r.Error = err.Error()
+	r.ExitCode, r.Status = exitUnknown, StatusError
+	var e ended
+	switch {
+	case errors.As(err, &e):
+		r.ExitCode, r.Status = e.code, e.status
+	case errors.Is(err, ErrUnavailable):
+		r.Status = StatusDisabled
+	case errors.Is(err, ErrDenied):
+		r.Status = StatusDenied
+	case errors.Is(err, ErrGone):
+		r.Status = StatusLost
+	case errors.Is(err, ErrClosed):
+		r.Status = StatusClosed
+	}
+}
+
+func (c *call) notice(text string) {
+	if c.result.Notice != "" {
+		text = c.result.Notice + "; " + text
+	}
+	c.result.Notice = text
+}
+
+func newRunID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand
+	return hex.EncodeToString(id[:])
+}

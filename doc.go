@@ -1,0 +1,50 @@
+// Package terminal gives an AI agent, or a test harness, a terminal: shell
+// commands on this machine, or wherever a Backend of yours runs them, behind
+// one small interface.
+//
+//	term, err := terminal.New(terminal.Config{})
+//	if err != nil { … }
+//	defer term.Close()
+//	res, err := term.Run(ctx, terminal.Request{Command: "go test ./..."})
+//	fmt.Println(res.ExitCode, res.Output)
+//
+// A Terminal gives each task its own Executor, made by a Backend (local, or
+// yours), keeps it in the registry, and closes it when it has been idle too
+// long. Every call returns one Result. [Terminal.Call] is the same as a tool
+// function, JSON in and JSON out, and [Terminal.Tools] describes it to a model.
+//
+// # Guarantees
+//
+//   - Time is bounded: at its limit, or when its context ends, a command loses
+//     all its processes, detached ones included, and the call returns.
+//   - Output is bounded: at most MaxOutput characters, in memory too, with an
+//     exact count of what was cut.
+//   - Nothing runs twice: only what provably did not start is tried again.
+//   - Nothing leaks: an idle task is closed, a used one never is, and Close
+//     leaves no process, descriptor or goroutine behind.
+//   - Tasks do not wait for each other.
+//
+// # Configuration from the environment
+//
+// [FromEnv] reads:
+//
+//	TERMINAL_ENV               backend: local, or a registered name (local)
+//	TERMINAL_CWD               working directory (/tmp)
+//	TERMINAL_TIMEOUT           a command's limit in seconds (60)
+//	TERMINAL_MAX_TIMEOUT       the longest limit that may be asked for (no cap)
+//	TERMINAL_LIFETIME_SECONDS  idle time before a task is closed; negative: never (300)
+//	TERMINAL_MAX_OUTPUT        characters of output in a result (50000)
+//	TERMINAL_KEEP_HEAD         share of them kept from the start, 0 to 1 (0)
+//	TERMINAL_MAX_TASKS         live executors at once (no cap)
+//	TERMINAL_PASS_ENV          secret-looking variables that local commands get, comma-separated
+//
+// # Safety
+//
+// [Local] is not a sandbox. Its commands can do what this process can do;
+// withholding variables that look like secrets is hygiene, not a wall. Give
+// hostile code a Backend that isolates, and use Config.Approve to put a person
+// or a policy in front of each command.
+//
+// To write a Backend, see [Backend] and run the suite in package
+// [github.com/terminal-go/terminal/terminaltest] against it.
+package terminal

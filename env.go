@@ -1,0 +1,145 @@
+package terminal
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// backends is what TERMINAL_ENV can name: the one piece of global state.
+var backends = struct {
+	sync.Mutex
+	open map[string]func(Config) (Backend, error)
+}{open: make(map[string]func(Config) (Backend, error))}
+
+// RegisterBackend makes TERMINAL_ENV=name work in FromEnv: open is called with
+// the Config as it is otherwise, and returns the Backend for it. Call it from
+// an init function. It panics if the name is blank, taken, or open is nil.
+func RegisterBackend(name string, open func(Config) (Backend, error)) {
+	backends.Lock()
+	defer backends.Unlock()
+	if strings.TrimSpace(name) == "" || open == nil {
+		panic("terminal: RegisterBackend needs a name and a function")
+	}
+	if _, taken := backends.open[name]; taken || name == "local" {
+		panic("terminal: backend " + name + " is registered twice")
+	}
+	backends.open[name] = open
+}
+
+// FromEnv returns the Config that the TERMINAL_* variables describe; the
+// package documentation lists them. An unset or empty variable is its default.
+// All bad values are reported at once, each with the variable's name.
+func FromEnv() (Config, error) {
+	var cfg Config
+	var e environment
+	local := Local{PassEnv: e.list("TERMINAL_PASS_ENV")}
+	cfg.Dir = e.text("TERMINAL_CWD")
+	if cfg.Dir != "" && !absolute(cfg.Dir) {
+		e.bad("TERMINAL_CWD", "must be an absolute path")
+	}
+	cfg.Timeout = e.seconds("TERMINAL_TIMEOUT")
+	cfg.MaxTimeout = e.seconds("TERMINAL_MAX_TIMEOUT")
+	if cfg.MaxTimeout > 0 && cfg.Timeout > cfg.MaxTimeout {
+		e.bad("TERMINAL_TIMEOUT", "must not be above TERMINAL_MAX_TIMEOUT")
+	}
+	cfg.Lifetime = e.lifetime("TERMINAL_LIFETIME_SECONDS")
+	cfg.MaxOutput = e.number("TERMINAL_MAX_OUTPUT")
+	cfg.KeepHead = e.share("TERMINAL_KEEP_HEAD")
+	cfg.MaxTasks = e.number("TERMINAL_MAX_TASKS")
+	cfg.Backend = e.backend("TERMINAL_ENV", local, cfg)
+	if err := errors.Join(e.errs...); err != nil {
+		return Config{}, &Error{Op: "from env", Err: err}
+	}
+	return cfg, nil
+}
+
+// environment reads variables and gathers what is wrong with them.
+type environment struct {
+	errs []error
+}
+
+func (e *environment) bad(name, want string) {
+	e.errs = append(e.errs, fmt.Errorf("%s=%q: %s", name, clip(os.Getenv(name)), want))
+}
+
+func (e *environment) text(name string) string { return os.Getenv(name) }
+
+func (e *environment) list(name string) []string {
+	return strings.FieldsFunc(os.Getenv(name), func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (e *environment) seconds(name string) time.Duration {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0
+	}
+	d, err := parseSeconds(text)
+	if err != nil || d == 0 {
+		e.bad(name, "must be a positive number of seconds, such as 60 or 0.5")
+	}
+	return d
+}
+
+// lifetime is a number of seconds of which a negative one means for ever.
+func (e *environment) lifetime(name string) time.Duration {
+	if text := os.Getenv(name); strings.HasPrefix(text, "-") {
+		if _, err := parseSeconds(text[1:]); err == nil {
+			return -1
+		}
+	}
+	return e.seconds(name)
+}
+
+func (e *environment) number(name string) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 1 {
+		e.bad(name, "must be a whole number, 1 or more")
+	}
+	return int(n)
+}
+
+func (e *environment) share(name string) float64 {
+	text := os.Getenv(name)
+	if text == "" {
+		return 0
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		e.bad(name, "must be a share from 0 to 1, such as 0.4")
+	}
+	return f
+}
+
+func (e *environment) backend(name string, local Backend, cfg Config) Backend {
+	kind := os.Getenv(name)
+	if kind == "" || kind == "local" {
+		return local
+	}
+	backends.Lock()
+	open := backends.open[kind]
+	known := append(slices.Sorted(maps.Keys(backends.open)), "local")
+	backends.Unlock()
+	if open == nil {
+		e.bad(name, "unknown backend; known are "+strings.Join(known, ", "))
+		return nil
+	}
+	b, err := open(cfg)
+	if err == nil && b == nil {
+		err = errors.New("the registered function returned no backend")
+	}
+	if err != nil {
+		e.errs = append(e.errs, fmt.Errorf("%s=%q: %w", name, kind, err))
+	}
+	return b
+}

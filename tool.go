@@ -1,0 +1,321 @@
+package terminal
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// toolDescription is what a model reads about the tool, with names in braces
+// for what the Config decides.
+//
+//go:embed tool.md
+var toolDescription string
+
+// Tool is a function that a model can call, in the form every provider and
+// framework takes: a name, a description, a JSON schema of the arguments, and
+// the function itself, which is safe for concurrent use.
+type Tool struct {
+	Name, Description string
+	Schema            json.RawMessage
+	Call              func(context.Context, json.RawMessage) json.RawMessage
+}
+
+// Tools returns the tools that this Terminal offers to a model.
+func (t *Terminal) Tools() []Tool {
+	fill := strings.NewReplacer(
+		"{timeout}", seconds(t.cfg.Timeout),
+		"{max_output}", strconv.Itoa(t.cfg.MaxOutput),
+		"{longest}", t.longest(),
+	)
+	properties := &schemaProperties{
+		Command:    schemaOf("string", "The script to run, as you would type it into bash. Any length, any number of lines."),
+		Background: schemaOf("boolean", "Run the command in the background and return at once."),
+		Timeout:    schemaOf("number", fill.Replace("Seconds after which the command and all its processes are ended; {timeout} by default{longest}.")),
+	}
+	return []Tool{{
+		Name:        "terminal",
+		Description: strings.TrimSpace(fill.Replace(toolDescription)),
+		Schema:      schema{Type: "object", Properties: properties, Required: []string{"command"}}.encode(),
+		Call:        t.Call,
+	}}
+}
+
+func (t *Terminal) longest() string {
+	if t.cfg.MaxTimeout == 0 {
+		return ""
+	}
+	return ", at most " + seconds(t.cfg.MaxTimeout)
+}
+
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
+}
+
+// WithTaskID returns the tool with a task_id in its schema, for a host that
+// wants the model to choose between environments. Call accepts task_id in any
+// case; a model that is not told of it uses the task of the context.
+func (t Tool) WithTaskID() Tool {
+	s := decodeSchema(t.Schema)
+	s.Properties.TaskID = schemaOf("string", "Name of the environment to run in. Files and processes of one are not seen in another.")
+	if s.strict() {
+		s = s.asStrict()
+	}
+	t.Schema = s.encode()
+	return t
+}
+
+// Strict returns the tool with a schema for providers that want every
+// property to be required: those that were optional may be null, which Call
+// takes for absent.
+func (t Tool) Strict() Tool {
+	t.Schema = decodeSchema(t.Schema).asStrict().encode()
+	return t
+}
+
+// schema is the part of JSON Schema that the tools need, in a fixed order.
+type schema struct {
+	Type                 string            `json:"type"`
+	Properties           *schemaProperties `json:"properties"`
+	Required             []string          `json:"required"`
+	AdditionalProperties bool              `json:"additionalProperties"` // always false
+}
+
+type schemaProperties struct {
+	Command    *schemaProperty `json:"command,omitempty"`
+	Background *schemaProperty `json:"background,omitempty"`
+	Timeout    *schemaProperty `json:"timeout,omitempty"`
+	TaskID     *schemaProperty `json:"task_id,omitempty"`
+}
+
+// schemaProperty describes one argument. Type is a string, or a list of two
+// with "null".
+type schemaProperty struct {
+	Type        any    `json:"type"`
+	Description string `json:"description"`
+}
+
+func schemaOf(kind, description string) *schemaProperty {
+	return &schemaProperty{Type: kind, Description: description}
+}
+
+func (s schema) encode() json.RawMessage {
+	data, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings and lists of strings: a mistake in this file
+	}
+	return data
+}
+
+func decodeSchema(data json.RawMessage) (s schema) {
+	if err := json.Unmarshal(data, &s); err != nil || s.Properties == nil {
+		s.Properties = &schemaProperties{} // a schema of somebody else's: nothing to add to
+	}
+	return s
+}
+
+func (s schema) strict() bool { return len(s.Required) > 1 }
+
+func (s schema) asStrict() schema {
+	required := s.Required[:0:0]
+	for _, p := range []struct {
+		name     string
+		property *schemaProperty
+	}{
+		{"command", s.Properties.Command},
+		{"background", s.Properties.Background},
+		{"timeout", s.Properties.Timeout},
+		{"task_id", s.Properties.TaskID},
+	} {
+		if p.property == nil {
+			continue
+		}
+		required = append(required, p.name)
+		if kind, ok := p.property.Type.(string); ok && p.name != "command" {
+			p.property.Type = []string{kind, "null"}
+		}
+	}
+	s.Required = required
+	return s
+}
+
+// Call is the tool function: the arguments of a model's call in, one JSON
+// object out, whatever it is given. See the package documentation for both.
+func (t *Terminal) Call(ctx context.Context, args json.RawMessage) (answer json.RawMessage) {
+	defer func() {
+		if p := recover(); p != nil {
+			answer = failure(fmt.Errorf("terminal: panic: %v", p))
+		}
+	}()
+	a, err := decodeArguments(args)
+	if err != nil {
+		return failure(err)
+	}
+	if a.background {
+		return failure(errors.New("background: not supported by this terminal yet; run the command in the foreground"))
+	}
+	result, _ := t.Run(ctx, Request{Command: a.command, Task: a.task, Timeout: a.timeout})
+	return result.encode()
+}
+
+func failure(err error) json.RawMessage {
+	var r Result
+	r.explain(err)
+	return r.encode()
+}
+
+// arguments are those of one tool call, as far as they were given.
+type arguments struct {
+	command    string
+	background bool
+	timeout    time.Duration
+	task       string
+}
+
+var argumentNames = []string{"command", "background", "timeout", "task_id"}
+
+// decodeArguments is strict where a guess could run something else than what
+// was meant: names are exact and occur once. It is lenient where there is
+// nothing to guess: numbers and booleans may be strings, null is absent.
+func decodeArguments(data []byte) (a arguments, err error) {
+	if !utf8.Valid(data) {
+		return a, errors.New("arguments: not valid UTF-8")
+	}
+	fields, err := decodeObject(data)
+	if err != nil {
+		return a, fmt.Errorf("arguments: %w", err)
+	}
+	for name := range fields {
+		if !slices.Contains(argumentNames, name) {
+			return a, fmt.Errorf("arguments: unknown field %q; known are %s", clip(name), strings.Join(argumentNames, ", "))
+		}
+	}
+	raw, ok := fields["command"]
+	if !ok {
+		return a, errors.New("command: missing; give the script to run as a string")
+	}
+	if err := json.Unmarshal(raw, &a.command); err != nil {
+		return a, fmt.Errorf("command: must be a string, not %s", clip(string(raw)))
+	}
+	if err := validateCommand(a.command); err != nil {
+		return a, err
+	}
+	if a.background, err = decodeBool(fields["background"]); err != nil {
+		return a, fmt.Errorf("background: %w", err)
+	}
+	if a.timeout, err = decodeSeconds(fields["timeout"]); err != nil {
+		return a, fmt.Errorf("timeout: %w", err)
+	}
+	if raw, ok := fields["task_id"]; ok {
+		if err := json.Unmarshal(raw, &a.task); err != nil {
+			return a, fmt.Errorf("task_id: must be a string, not %s", clip(string(raw)))
+		}
+	}
+	return a, nil
+}
+
+// decodeObject splits one JSON object into its fields, those that are null
+// left out.
+func decodeObject(data []byte) (map[string]json.RawMessage, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if tok, err := dec.Token(); err == io.EOF {
+		return nil, errors.New("empty; a JSON object is wanted")
+	} else if err != nil {
+		return nil, err
+	} else if tok != json.Delim('{') {
+		return nil, errors.New("must be a JSON object")
+	}
+	fields := make(map[string]json.RawMessage)
+	seen := make(map[string]bool)
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return nil, truncated(err)
+		}
+		name, _ := tok.(string) // an object's keys are strings
+		if seen[name] {
+			return nil, fmt.Errorf("field %q is there twice", clip(name))
+		}
+		seen[name] = true
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return nil, truncated(err)
+		}
+		if string(raw) != "null" {
+			fields[name] = raw
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, truncated(err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("there is something after the JSON object")
+	}
+	return fields, nil
+}
+
+func truncated(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func decodeBool(raw json.RawMessage) (bool, error) {
+	switch strings.ToLower(string(raw)) {
+	case "", "false", `"false"`:
+		return false, nil
+	case "true", `"true"`:
+		return true, nil
+	}
+	return false, fmt.Errorf("must be true or false, not %s", clip(string(raw)))
+}
+
+// decodeSeconds takes a number, or a string of one. 0 is the default.
+func decodeSeconds(raw json.RawMessage) (time.Duration, error) {
+	if raw == nil {
+		return 0, nil
+	}
+	text := string(raw)
+	if text[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return 0, err
+		}
+		text = strings.TrimSpace(text)
+	}
+	return parseSeconds(text)
+}
+
+// parseSeconds reads a number of seconds, rounded up to whole nanoseconds so
+// that a short limit does not become none.
+func parseSeconds(text string) (time.Duration, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("must be a number of seconds, not %s", clip(text))
+	case math.IsNaN(n) || n < 0:
+		return 0, fmt.Errorf("must be a positive number of seconds, not %s", clip(text))
+	case n > longestTimeout.Seconds():
+		return 0, fmt.Errorf("must be at most %s seconds, not %s", seconds(longestTimeout), clip(text))
+	}
+	return time.Duration(math.Ceil(n * float64(time.Second))), nil
+}
+
+// clip shortens what is quoted in a message.
+func clip(s string) string {
+	const most = 60
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return s[:skipRunes([]byte(s), most)] + "…"
+}
