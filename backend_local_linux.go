@@ -3,6 +3,7 @@ package terminal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -54,6 +55,9 @@ func (p *localProcess) signal(sig syscall.Signal) {
 // killRun ends all processes that carry a run id, and what descends from
 // them, until there are none: a process may fork faster than one pass.
 func killRun(ctx context.Context, runID string) error {
+	if runID == "" {
+		return errors.New("kill processes: no run id") // every environment contains the empty word
+	}
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {

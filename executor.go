@@ -130,7 +130,8 @@ func ping(ctx context.Context, ex Executor) error {
 // Exec that look for the run id in /proc.
 type Killer interface {
 	// Kill sends KILL to every process that has runID in its environment's
-	// RunIDEnv until none is left, and returns an error if some are.
+	// RunIDEnv until none is left, and returns an error if some are. An empty
+	// runID is an error.
 	Kill(ctx context.Context, runID string) error
 }
 

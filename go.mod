@@ -1,11 +1,11 @@
 module github.com/terminal-go/terminal
 
-go 1.26.0
-
-require golang.org/x/sys v0.49.0
+go 1.25.0
 
 require (
-	github.com/stretchr/testify v1.12.1 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
+	golang.org/x/sys v0.47.0
 )
+
+require go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -1,0 +1,513 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// stub is a Backend and an Executor made of functions; nil ones succeed.
+type stub struct {
+	open   func(context.Context, string) error
+	exec   func(context.Context, Command) (int, error)
+	close  func(context.Context) error
+	opened atomic.Int64
+	closed atomic.Int64
+}
+
+func (s *stub) Open(ctx context.Context, task string) (Executor, error) {
+	s.opened.Add(1)
+	if s.open != nil {
+		if err := s.open(ctx, task); err != nil {
+			return nil, err
+		}
+	}
+	return &stubExecutor{s}, nil
+}
+
+type stubExecutor struct{ *stub }
+
+func (s *stubExecutor) Exec(ctx context.Context, c Command) (int, error) {
+	if s.exec == nil {
+		return 0, nil
+	}
+	return s.exec(ctx, c)
+}
+
+func (s *stubExecutor) Close(ctx context.Context) error {
+	s.closed.Add(1)
+	if s.stub.close != nil {
+		return s.stub.close(ctx)
+	}
+	return nil
+}
+
+func (s *stubExecutor) Kill(context.Context, string) error { return nil }
+
+func newTerminal(t testing.TB, cfg Config) *Terminal {
+	t.Helper()
+	term, err := New(cfg)
+	require.NoError(t, err)
+	return term
+}
+
+// until is an exec that takes its time, and minds ctx.
+func until(d time.Duration) func(context.Context, Command) (int, error) {
+	return func(ctx context.Context, _ Command) (int, error) {
+		select {
+		case <-time.After(d):
+			return 0, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+func TestConcurrentFirstUsesShareOneOpening(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{open: func(context.Context, string) error { time.Sleep(time.Second); return nil }}
+		term := newTerminal(t, Config{Backend: b})
+		defer term.Close()
+		var group sync.WaitGroup
+		for range 50 {
+			group.Go(func() {
+				_, err := term.Run(t.Context(), Request{Command: "true"})
+				assert.NoError(t, err)
+			})
+		}
+		group.Wait()
+		assert.EqualValues(t, 1, b.opened.Load())
+	})
+}
+
+func TestAWaiterThatGivesUpDoesNotEndTheOpeningForTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		b := &stub{open: func(ctx context.Context, _ string) error {
+			assert.Equal(t, "value", ctx.Value(key{}))
+			time.Sleep(time.Minute)
+			return ctx.Err()
+		}}
+		term := newTerminal(t, Config{Backend: b})
+		defer term.Close()
+		first, cancel := context.WithTimeout(context.WithValue(t.Context(), key{}, "value"), time.Second)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() {
+			res, err := term.Run(first, Request{Command: "true"})
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, StatusCancelled, res.Status)
+		})
+		synctest.Wait()
+		group.Go(func() {
+			_, err := term.Run(t.Context(), Request{Command: "true"})
+			assert.NoError(t, err)
+		})
+		group.Wait()
+		assert.EqualValues(t, 1, b.opened.Load())
+	})
+}
+
+func TestAFailedOpeningIsForgottenBeforeItsWaitersWake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fail := errors.New("no luck")
+		b := &stub{open: func(context.Context, string) error { time.Sleep(time.Second); return fail }}
+		term := newTerminal(t, Config{Backend: b, MaxTasks: 1})
+		defer term.Close()
+		var group sync.WaitGroup
+		for range 10 {
+			group.Go(func() {
+				_, err := term.Run(t.Context(), Request{Command: "true"})
+				assert.ErrorIs(t, err, fail)
+				assert.Empty(t, term.reg.entries)
+			})
+		}
+		group.Wait()
+		assert.EqualValues(t, 1, b.opened.Load())
+		fail = nil
+		_, err := term.Run(t.Context(), Request{Command: "true"})
+		assert.NoError(t, err)
+	})
+}
+
+func TestAnIdleTaskIsReapedExactlyWhenItsLifetimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{exec: until(time.Hour)}
+		term := newTerminal(t, Config{Backend: b, Timeout: 2 * time.Hour, Lifetime: 5 * time.Minute})
+		_, err := term.Run(t.Context(), Request{Command: "long"})
+		require.NoError(t, err)
+		assert.Zero(t, b.closed.Load(), "reaped while in use")
+		time.Sleep(5*time.Minute - time.Nanosecond)
+		synctest.Wait()
+		assert.Zero(t, b.closed.Load(), "reaped too early")
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		assert.EqualValues(t, 1, b.closed.Load())
+		assert.Equal(t, Stats{Created: 1, Closed: 1, Reaped: 1}, term.Stats())
+		assert.False(t, term.reg.reaping, "the reaper outlived the last entry")
+		require.NoError(t, term.Close())
+	})
+}
+
+func TestEachTaskHasItsOwnExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{}
+		term := newTerminal(t, Config{Backend: b, Lifetime: 10 * time.Second})
+		defer term.Close()
+		use := func(task string) {
+			_, err := term.Run(t.Context(), Request{Command: "true", Task: task})
+			assert.NoError(t, err)
+		}
+		use("a")
+		time.Sleep(3 * time.Second)
+		use("b")
+		time.Sleep(3 * time.Second)
+		use("a") // at 6
+		time.Sleep(7 * time.Second)
+		synctest.Wait() // at 13: b is gone
+		require.Len(t, term.Stats().Tasks, 1)
+		assert.Equal(t, "a", term.Stats().Tasks[0].Task)
+		assert.Equal(t, 7*time.Second, term.Stats().Tasks[0].Idle)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		assert.Empty(t, term.Stats().Tasks)
+	})
+}
+
+func TestANegativeLifetimeNeverReaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{}
+		term := newTerminal(t, Config{Backend: b, Lifetime: -1})
+		_, err := term.Run(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		time.Sleep(1000 * time.Hour)
+		assert.Zero(t, b.closed.Load())
+		require.NoError(t, term.Close())
+	})
+}
+
+func TestASlowCloseDelaysNeitherTheReaperNorTheNextCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{close: func(context.Context) error { time.Sleep(20 * time.Second); return nil }}
+		term := newTerminal(t, Config{Backend: b, Lifetime: time.Second})
+		for _, task := range []string{"a", "b"} {
+			_, err := term.Run(t.Context(), Request{Command: "true", Task: task})
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		assert.EqualValues(t, 2, b.closed.Load())
+		began := time.Now()
+		_, err := term.Run(t.Context(), Request{Command: "true", Task: "a"})
+		assert.NoError(t, err)
+		assert.Zero(t, time.Since(began))
+		require.NoError(t, term.Close())
+	})
+}
+
+func TestCloseEndsOpeningsAndCommandsAndRefusesWhatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{exec: until(time.Hour), open: func(ctx context.Context, task string) error {
+			if task == "opening" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}}
+		term := newTerminal(t, Config{Backend: b, Timeout: 2 * time.Hour})
+		var group sync.WaitGroup
+		for _, task := range []string{"opening", "running"} {
+			group.Go(func() {
+				res, err := term.Run(t.Context(), Request{Command: "long", Task: task})
+				assert.ErrorIs(t, err, ErrClosed)
+				assert.Equal(t, StatusClosed, res.Status)
+				assert.Equal(t, -1, res.ExitCode)
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		assert.NoError(t, term.Close())
+		group.Wait()
+		assert.Zero(t, time.Since(began))
+		assert.EqualValues(t, 1, b.closed.Load())
+		_, err := term.Run(t.Context(), Request{Command: "true"})
+		assert.ErrorIs(t, err, ErrClosed)
+		assert.NoError(t, term.Close())
+		assert.NoError(t, term.CloseTask(t.Context(), "running"))
+	})
+}
+
+func TestCloseTaskEndsItsCommandsAndTheNextCallGetsAFreshExecutor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{exec: until(time.Hour)}
+		term := newTerminal(t, Config{Backend: b, Timeout: 2 * time.Hour})
+		defer term.Close()
+		var group sync.WaitGroup
+		group.Go(func() {
+			_, err := term.Run(t.Context(), Request{Command: "long", Task: "a"})
+			assert.ErrorIs(t, err, ErrClosed)
+		})
+		synctest.Wait()
+		assert.NoError(t, term.CloseTask(t.Context(), "a"))
+		assert.EqualValues(t, 1, b.closed.Load())
+		group.Wait()
+		b.exec = nil
+		_, err := term.Run(t.Context(), Request{Command: "true", Task: "a"})
+		assert.NoError(t, err)
+		assert.EqualValues(t, 2, b.opened.Load())
+		assert.NoError(t, term.CloseTask(t.Context(), "never seen"))
+	})
+}
+
+func TestABackendThatBlocksForEverInCloseIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		b := &stub{close: func(context.Context) error { <-release; return nil }}
+		term := newTerminal(t, Config{Backend: b})
+		_, err := term.Run(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		began := time.Now()
+		assert.ErrorContains(t, term.CloseTask(t.Context(), ""), "not done after 30s")
+		assert.Equal(t, closeLimit, time.Since(began))
+		_, err = term.Run(t.Context(), Request{Command: "true"})
+		assert.NoError(t, err, "the terminal stays usable")
+		assert.Error(t, term.Close())
+		assert.LessOrEqual(t, time.Since(began), 3*closeLimit)
+		close(release)
+	})
+}
+
+func TestABackendThatMisbehavesIsAnErrorOfTheCallAndNotOfTheHost(t *testing.T) {
+	for name, b := range map[string]Backend{
+		"panics in open":  &stub{open: func(context.Context, string) error { panic("boom") }},
+		"panics in exec":  &stub{exec: func(context.Context, Command) (int, error) { panic("boom") }},
+		"returns nothing": nilBackend{},
+		"routes nowhere":  Route(func(string) Backend { return nil }),
+		"panics in route": Route(func(string) Backend { panic("boom") }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			term := newTerminal(t, Config{Backend: b})
+			for range 2 {
+				res, err := term.Run(t.Context(), Request{Command: "true"})
+				assert.Error(t, err)
+				assert.Equal(t, -1, res.ExitCode)
+				assert.NotEmpty(t, res.Error)
+			}
+			assert.NoError(t, term.Close())
+		})
+	}
+}
+
+type nilBackend struct{}
+
+func (nilBackend) Open(context.Context, string) (Executor, error) { return nil, nil }
+
+func TestAPanicInCloseIsAnErrorOfClose(t *testing.T) {
+	term := newTerminal(t, Config{Backend: &stub{close: func(context.Context) error { panic("boom") }}})
+	_, err := term.Run(t.Context(), Request{Command: "true"})
+	require.NoError(t, err)
+	assert.ErrorContains(t, term.Close(), "boom")
+}
+
+func TestMaxTasksCountsWhatIsLive(t *testing.T) {
+	term := newTerminal(t, Config{Backend: &stub{}, MaxTasks: 2})
+	defer term.Close()
+	for _, task := range []string{"a", "b", "a"} {
+		_, err := term.Run(t.Context(), Request{Command: "true", Task: task})
+		require.NoError(t, err)
+	}
+	_, err := term.Run(t.Context(), Request{Command: "true", Task: "c"})
+	assert.ErrorIs(t, err, ErrTooManyTasks)
+	require.NoError(t, term.CloseTask(t.Context(), "a"))
+	_, err = term.Run(t.Context(), Request{Command: "true", Task: "c"})
+	assert.NoError(t, err)
+}
+
+func TestOnlyWhatDidNotStartIsTriedAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		err   error
+		tries int
+		took  time.Duration
+	}{
+		{"not started", fmt.Errorf("%w: busy", ErrNotStarted), 4, 14 * time.Second},
+		{"unknown end", errors.New("connection lost"), 1, 0},
+		{"gone while it ran", ErrGone, 1, 0},
+		{"unavailable", fmt.Errorf("%w: %w", ErrNotStarted, ErrUnavailable), 1, 0},
+		{"gone before it ran", fmt.Errorf("%w: %w", ErrNotStarted, ErrGone), 4, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				b := &stub{exec: func(context.Context, Command) (int, error) { tries++; return 0, tc.err }}
+				term := newTerminal(t, Config{Backend: b})
+				defer term.Close()
+				began := time.Now()
+				_, err := term.Run(t.Context(), Request{Command: "true"})
+				assert.ErrorIs(t, err, tc.err)
+				assert.Equal(t, tc.tries, tries)
+				assert.Equal(t, tc.took, time.Since(began))
+			})
+		})
+	}
+}
+
+func TestRetriesStayInsideTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{exec: func(context.Context, Command) (int, error) { return 0, ErrNotStarted }}
+		term := newTerminal(t, Config{Backend: b})
+		defer term.Close()
+		began := time.Now()
+		_, err := term.Run(t.Context(), Request{Command: "true", Timeout: 5 * time.Second})
+		assert.ErrorIs(t, err, ErrNotStarted)
+		assert.Equal(t, 2*time.Second, time.Since(began))
+	})
+}
+
+func TestAGoneEnvironmentIsReplacedForACommandThatHadNotStarted(t *testing.T) {
+	b := &stub{}
+	b.exec = func(context.Context, Command) (int, error) {
+		if b.opened.Load() == 1 {
+			return 0, fmt.Errorf("%w: %w", ErrNotStarted, ErrGone)
+		}
+		return 7, nil
+	}
+	term := newTerminal(t, Config{Backend: b})
+	defer term.Close()
+	res, err := term.Run(t.Context(), Request{Command: "true"})
+	require.NoError(t, err)
+	assert.Equal(t, 7, res.ExitCode)
+	assert.Contains(t, res.Notice, "files from before are not there")
+	assert.EqualValues(t, 2, b.opened.Load())
+}
+
+func TestAGoneEnvironmentIsReportedForACommandThatHadStarted(t *testing.T) {
+	b := &stub{exec: func(_ context.Context, c Command) (int, error) {
+		fmt.Fprint(c.Stdout, "so far")
+		return 0, fmt.Errorf("container abc: %w", ErrGone)
+	}}
+	term := newTerminal(t, Config{Backend: b})
+	defer term.Close()
+	res, err := term.Run(t.Context(), Request{Command: "true"})
+	assert.ErrorIs(t, err, ErrGone)
+	assert.Equal(t, Result{Output: "so far", ExitCode: -1, Error: "container abc: environment is gone", Status: StatusLost, Duration: res.Duration}, res)
+	assert.Empty(t, term.Stats().Tasks)
+}
+
+func TestAnExecutorThatIgnoresItsContextIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		b := &stub{exec: func(context.Context, Command) (int, error) { <-release; return 0, nil }}
+		term := newTerminal(t, Config{Backend: b})
+		began := time.Now()
+		res, err := term.Run(t.Context(), Request{Command: "true", Timeout: time.Second})
+		assert.ErrorIs(t, err, ErrTimeout)
+		assert.Equal(t, 124, res.ExitCode)
+		assert.Contains(t, res.Notice, "environment was closed")
+		assert.Equal(t, time.Second+abandonAfter, time.Since(began))
+		close(release)
+		require.NoError(t, term.Close())
+	})
+}
+
+func TestASlowTaskNeverDelaysAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &stub{open: func(_ context.Context, task string) error {
+			if task == "slow" {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		}}
+		term := newTerminal(t, Config{Backend: b})
+		defer term.Close()
+		var group sync.WaitGroup
+		group.Go(func() { _, _ = term.Run(t.Context(), Request{Command: "true", Task: "slow"}) })
+		synctest.Wait()
+		began := time.Now()
+		_, err := term.Run(t.Context(), Request{Command: "true", Task: "quick"})
+		assert.NoError(t, err)
+		assert.Zero(t, time.Since(began))
+		group.Wait()
+	})
+}
+
+// The rest measures with real time.
+
+func fill(b testing.TB, n int) *Terminal {
+	term := newTerminal(b, Config{Backend: &stub{}, Lifetime: time.Hour})
+	for i := range n {
+		e, err := term.reg.acquire(context.Background(), fmt.Sprint("task-", i))
+		require.NoError(b, err)
+		term.reg.release(e)
+	}
+	return term
+}
+
+func TestNoLockIsHeldWhileAnotherTaskOpens(t *testing.T) {
+	opening := make(chan struct{})
+	b := &stub{open: func(ctx context.Context, task string) error {
+		if task == "slow" {
+			close(opening)
+			<-ctx.Done()
+		}
+		return nil
+	}}
+	term := newTerminal(t, Config{Backend: b})
+	var group sync.WaitGroup
+	group.Go(func() { _, _ = term.Run(context.Background(), Request{Command: "true", Task: "slow"}) })
+	<-opening
+	var waited []time.Duration
+	for range 1001 {
+		began := time.Now()
+		e, err := term.reg.acquire(t.Context(), "quick")
+		require.NoError(t, err)
+		term.reg.release(e)
+		waited = append(waited, time.Since(began))
+	}
+	assert.Less(t, median(waited), time.Millisecond)
+	require.NoError(t, term.Close())
+	group.Wait()
+}
+
+func BenchmarkRegistryHit(b *testing.B) {
+	term := fill(b, 100_000)
+	defer term.Close()
+	ctx := context.Background()
+	names := make([]string, 1024)
+	for i := range names {
+		names[i] = fmt.Sprint("task-", i*97)
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		e, err := term.reg.acquire(ctx, names[i%len(names)])
+		if err != nil {
+			b.Fatal(err)
+		}
+		term.reg.release(e)
+		i++
+	}
+}
+
+func BenchmarkIdleEntry(b *testing.B) {
+	const n = 100_000
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		term := fill(b, n)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/entry")
+		term.Close()
+	}
+}
