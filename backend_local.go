@@ -210,7 +210,7 @@ func (x *localExecutor) start(c Command) (_ *localProcess, err error) {
 	if p.runID == "" {
 		p.runID = newRunID()
 	}
-	cmd := exec.Command(x.shell, "-c", c.Script)
+	cmd := exec.Command(x.shell, "-c", "--", c.Script) // a script may begin with a dash
 	p.cmd = cmd
 	cmd.Dir = c.Dir
 	cmd.Env = x.environ(c, p.runID)

@@ -72,6 +72,9 @@ func (e *environment) bad(name, want string) {
 func (e *environment) text(name string) string { return os.Getenv(name) }
 
 func (e *environment) list(name string) []string {
+	if os.Getenv(name) == "" {
+		return nil
+	}
 	return strings.FieldsFunc(os.Getenv(name), func(r rune) bool { return r == ',' || r == ' ' })
 }
 

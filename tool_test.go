@@ -1,0 +1,227 @@
+package terminal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name string, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err, "go test -update writes it")
+	assert.Equal(t, string(want), got)
+}
+
+func TestWhatAModelSees(t *testing.T) {
+	term := newTerminal(t, Config{Backend: &stub{}})
+	capped := newTerminal(t, Config{Backend: &stub{}, Timeout: 1500 * time.Millisecond, MaxTimeout: 10 * time.Minute, MaxOutput: 1000})
+	for name, tool := range map[string]Tool{
+		"tool":                term.Tools()[0],
+		"tool_strict":         term.Tools()[0].Strict(),
+		"tool_task_id":        term.Tools()[0].WithTaskID(),
+		"tool_strict_task_id": term.Tools()[0].Strict().WithTaskID(),
+		"tool_configured":     capped.Tools()[0],
+	} {
+		t.Run(name, func(t *testing.T) {
+			var schema strings.Builder
+			enc := json.NewEncoder(&schema)
+			enc.SetIndent("", "  ")
+			require.NoError(t, enc.Encode(tool.Schema))
+			golden(t, name+".golden", tool.Name+"\n\n"+tool.Description+"\n\n"+schema.String())
+		})
+	}
+	assert.JSONEq(t, string(term.Tools()[0].Strict().WithTaskID().Schema), string(term.Tools()[0].WithTaskID().Strict().Schema))
+}
+
+func TestArgumentsThatAreAccepted(t *testing.T) {
+	for in, want := range map[string]arguments{
+		`{"command":"ls"}`: {command: "ls"},
+		`{"command":" ls\n","background":false,"timeout":1.5,"task_id":"a/../b"}`: {command: " ls\n", timeout: 1500 * time.Millisecond, task: "a/../b"},
+		`{"command":"ls","background":"true","timeout":"0.25"}`:                   {command: "ls", background: true, timeout: 250 * time.Millisecond},
+		`{"command":"ls","background":"False","timeout":" 3 "}`:                   {command: "ls", timeout: 3 * time.Second},
+		`{"command":"ls","background":null,"timeout":null,"task_id":null}`:        {command: "ls"},
+		`{"command":"ls","timeout":0}`:     {command: "ls"},
+		`{"command":"ls","timeout":1e-12}`: {command: "ls", timeout: 1},
+	} {
+		got, err := decodeArguments([]byte(in))
+		assert.NoError(t, err, in)
+		assert.Equal(t, want, got, in)
+	}
+}
+
+// bad arguments, each with a word that its answer must have.
+var badArguments = map[string]string{
+	``:                                      "empty",
+	`null`:                                  "object",
+	`[]`:                                    "object",
+	`"ls"`:                                  "object",
+	`{`:                                     "unexpected EOF",
+	`{"command":"ls"`:                       "unexpected EOF",
+	`{"command":"l`:                         "unexpected EOF",
+	`{"command":"ls"} x`:                    "after",
+	`{"command":"ls"}{}`:                    "after",
+	`{"command":"ls","command":"rm"}`:       "twice",
+	`{}`:                                    "command",
+	`{"command":null}`:                      "command",
+	`{"command":7}`:                         "string",
+	`{"command":["ls"]}`:                    "string",
+	`{"command":""}`:                        "blank",
+	`{"command":" \n\t"}`:                   "blank",
+	`{"command":"a\u0000b"}`:                "NUL",
+	`{"Command":"ls"}`:                      `"Command"`,
+	`{"command":"ls","cwd":"/"}`:            `"cwd"`,
+	`{"command":"ls","timeout":-1}`:         "positive",
+	`{"command":"ls","timeout":"NaN"}`:      "positive",
+	`{"command":"ls","timeout":"inf"}`:      "at most",
+	`{"command":"ls","timeout":1e300}`:      "at most",
+	`{"command":"ls","timeout":1e999}`:      "at most",
+	`{"command":"ls","timeout":"5m"}`:       "number of seconds",
+	`{"command":"ls","timeout":[]}`:         "number of seconds",
+	`{"command":"ls","timeout":""}`:         "number of seconds",
+	`{"command":"ls","background":"yes"}`:   "true or false",
+	`{"command":"ls","background":1}`:       "true or false",
+	`{"command":"ls","background":""}`:      "true or false",
+	`{"command":"ls","background":true}`:    "background",
+	`{"command":"ls","task_id":5}`:          "task_id",
+	"{\"command\":\"\xff\"}":                "UTF-8",
+	`{"command":"ls","x":"` + "\x01" + `"}`: "invalid",
+}
+
+func TestBadArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
+	b := &stub{exec: func(context.Context, Command) (int, error) { t.Error("it ran"); return 0, nil }}
+	term := newTerminal(t, Config{Backend: b})
+	defer term.Close()
+	for in, want := range badArguments {
+		answer := term.Call(t.Context(), json.RawMessage(in))
+		res := decodeAnswer(t, answer)
+		assert.Equal(t, -1, res.ExitCode, in)
+		assert.Equal(t, StatusError, res.Status, in)
+		assert.Contains(t, res.Error, want, in)
+		assert.Less(t, len(res.Error), 400, in)
+	}
+	assert.Zero(t, b.opened.Load())
+}
+
+// decodeAnswer checks what D5 promises of every answer.
+func decodeAnswer(t testing.TB, answer json.RawMessage) Result {
+	t.Helper()
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal(answer, &fields), string(answer))
+	assert.IsType(t, "", fields["output"])
+	assert.IsType(t, 0.0, fields["exit_code"])
+	if e, ok := fields["error"]; !ok || e != nil {
+		assert.IsType(t, "", e)
+	}
+	for name := range fields {
+		assert.Contains(t, []string{"output", "exit_code", "error", "status", "omitted_chars", "notice", "job_id", "log_path"}, name)
+	}
+	var res Result
+	require.NoError(t, json.Unmarshal(answer, &res))
+	return res
+}
+
+func TestTenMegabytesOfArgumentsAreNoProblem(t *testing.T) {
+	var got int
+	b := &stub{exec: func(_ context.Context, c Command) (int, error) {
+		buf := make([]byte, 1<<20)
+		for {
+			n, err := c.Stdin.Read(buf)
+			got += n
+			if err != nil {
+				return 0, nil
+			}
+		}
+	}}
+	term := newTerminal(t, Config{Backend: b})
+	defer term.Close()
+	args, err := json.Marshal(map[string]string{"command": "# " + strings.Repeat("x", 10<<20)})
+	require.NoError(t, err)
+	assert.Equal(t, `{"output":"","exit_code":0,"error":null}`, string(term.Call(t.Context(), args)))
+	assert.Greater(t, got, 10<<20)
+	assert.Contains(t, string(term.Call(t.Context(), args[:len(args)-2])), "unexpected EOF")
+}
+
+func TestTheAnswersOfD5(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		err    error
+		code   int
+		answer string
+	}{
+		{"ran", nil, 3, `{"output":"<out & \u0000>","exit_code":3,"error":null}`},
+		{"gone", ErrGone, 0, `{"output":"<out & \u0000>","exit_code":-1,"error":"environment is gone","status":"lost"}`},
+		{"failed", errors.New("x < y"), 0, `{"output":"<out & \u0000>","exit_code":-1,"error":"x < y","status":"error"}`},
+		{"disabled", ErrUnavailable, 0, `{"output":"<out & \u0000>","exit_code":-1,"error":"backend is unavailable","status":"disabled"}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := &stub{exec: func(_ context.Context, c Command) (int, error) {
+				_, _ = c.Stdout.Write([]byte("<out & \x00>"))
+				return tc.code, tc.err
+			}}
+			term := newTerminal(t, Config{Backend: b})
+			defer term.Close()
+			assert.Equal(t, tc.answer, string(term.Call(t.Context(), json.RawMessage(`{"command":"x"}`))))
+		})
+	}
+	t.Run("denied", func(t *testing.T) {
+		var asked Request
+		term := newTerminal(t, Config{Backend: &stub{}, Approve: func(_ context.Context, r Request) error {
+			asked = r
+			return errors.New("not on Sundays")
+		}})
+		defer term.Close()
+		answer := term.Call(WithTask(t.Context(), "x"), json.RawMessage(`{"command":"rm -rf /"}`))
+		assert.Equal(t, `{"output":"","exit_code":-1,"error":"command was denied: not on Sundays","status":"denied"}`, string(answer))
+		assert.Equal(t, Request{Command: "rm -rf /", Task: "x", Timeout: time.Minute, Dir: "/tmp", Env: map[string]string{}}, asked)
+		assert.Empty(t, term.Stats().Tasks)
+	})
+	t.Run("approve panics", func(t *testing.T) {
+		term := newTerminal(t, Config{Backend: &stub{}, Approve: func(context.Context, Request) error { panic("boom") }})
+		defer term.Close()
+		assert.Equal(t, StatusDenied, decodeAnswer(t, term.Call(t.Context(), json.RawMessage(`{"command":"x"}`))).Status)
+	})
+	t.Run("closed", func(t *testing.T) {
+		term := newTerminal(t, Config{Backend: &stub{}})
+		require.NoError(t, term.Close())
+		assert.Equal(t, `{"output":"","exit_code":-1,"error":"terminal is closed","status":"closed"}`, string(term.Call(t.Context(), json.RawMessage(`{"command":"x"}`))))
+	})
+}
+
+func FuzzArguments(f *testing.F) {
+	for in := range badArguments {
+		f.Add([]byte(in))
+	}
+	f.Add([]byte(`{"command":"ls","background":"true","timeout":"0.25","task_id":"x"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := decodeArguments(data)
+		if err != nil {
+			if !utf8.ValidString(err.Error()) && utf8.Valid(data) {
+				t.Fatalf("message is not valid UTF-8: %q", err)
+			}
+			return
+		}
+		if !json.Valid(data) {
+			t.Fatal("accepted what is not JSON")
+		}
+		if strings.TrimSpace(a.command) == "" || strings.ContainsRune(a.command, 0) || a.timeout < 0 || a.timeout > longestTimeout {
+			t.Fatalf("accepted %+v", a)
+		}
+	})
+}
