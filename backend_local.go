@@ -201,6 +201,7 @@ type localProcess struct {
 	exited chan struct{} // closed when the shell has exited, before it is reaped
 	pumps  []*pump
 	stdin  *os.File // our end, nil if there is none
+	seen   kin      // its living processes when last looked for, where that can be told
 }
 
 // start starts the command's shell, with pipes of our own: those of os/exec

@@ -31,12 +31,14 @@ func (p *localProcess) watch() {
 	}
 }
 
-// members are the command's processes that have not exited.
-func (p *localProcess) members() []process {
+// members are the command's processes that have not exited. Those seen before
+// stay in, though the parent they were known by may have exited since.
+func (p *localProcess) members() kin {
 	leader := p.cmd.Process.Pid
-	return family(func(q process) bool {
-		return q.pid == leader || q.group == leader || q.session == leader || q.carries(p.runID)
+	p.seen = family(func(q process) bool {
+		return q.group == leader || q.session == leader || p.seen.contain(q) || carries(q.pid, p.runID)
 	})
+	return p.seen
 }
 
 func (p *localProcess) alive() bool { return len(p.members()) > 0 }
@@ -60,20 +62,28 @@ func killRun(ctx context.Context, runID string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, killLimit)
 	defer cancel()
+	var left kin
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		left := family(func(q process) bool { return q.carries(runID) })
-		if len(left) == 0 {
-			return nil
+		if len(left) == 0 && !slices.ContainsFunc(pids(), func(pid int) bool { return carries(pid, runID) }) {
+			return nil // as mostly, and at half the price
 		}
+		left = family(func(q process) bool { return left.contain(q) || carries(q.pid, runID) })
 		for _, q := range left {
 			q.signal(syscall.SIGKILL)
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return fmt.Errorf("kill processes: %d of them still there, pid %d first: %w", len(left), left[0].pid, ctx.Err())
+			return fmt.Errorf("kill processes: %d of them still there: %w", len(left), ctx.Err())
 		}
 	}
+}
+
+// kin are processes that belong to one command.
+type kin []process
+
+func (k kin) contain(q process) bool {
+	return slices.ContainsFunc(k, q.is)
 }
 
 // process is what /proc says of one, see proc_pid_stat(5).
@@ -83,8 +93,9 @@ type process struct {
 }
 
 // family returns the living processes that are in it, and their descendants.
-func family(in func(process) bool) []process {
-	var members, others []process
+func family(in func(process) bool) kin {
+	var members kin
+	var others []process
 	pids := make(map[int]bool)
 	for _, q := range processes() {
 		if in(q) {
@@ -110,20 +121,26 @@ func family(in func(process) bool) []process {
 // processes returns all that have not exited. One that ends while we look is
 // left out.
 func processes() []process {
+	var all []process
+	for _, pid := range pids() {
+		if q, ok := readProcess(pid); ok {
+			all = append(all, q)
+		}
+	}
+	return all
+}
+
+func pids() []int {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
-	all := make([]process, 0, len(names))
+	all := make([]int, 0, len(names))
 	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		if q, ok := readProcess(pid); ok {
-			all = append(all, q)
+		if pid, err := strconv.Atoi(name); err == nil {
+			all = append(all, pid)
 		}
 	}
 	return all
@@ -149,12 +166,36 @@ func readProcess(pid int) (q process, ok bool) {
 	return q, true
 }
 
-// carries tells whether the process has the run id in its environment. The id
-// is random, so there is no need to look at which variable it is in.
-func (q process) carries(runID string) bool {
-	environ, err := os.ReadFile("/proc/" + strconv.Itoa(q.pid) + "/environ")
-	return err == nil && bytes.Contains(environ, []byte(runID))
+// is tells whether two are the same process, at different times.
+func (q process) is(other process) bool { return q.pid == other.pid && q.started == other.started }
+
+// carries tells whether a process has the run id in its environment. The id
+// is random, so there is no need to look at which variable it is in. In the
+// middle of an exec a process shows neither arguments nor environment, so it
+// is looked at again; kernel threads and zombies never show any.
+func carries(pid int, runID string) bool {
+	dir := "/proc/" + strconv.Itoa(pid)
+	for range 100 {
+		environ, err := os.ReadFile(dir + "/environ")
+		if err != nil {
+			return false
+		}
+		if len(environ) > 0 {
+			return bytes.Contains(environ, []byte(runID))
+		}
+		if args, err := os.ReadFile(dir + "/cmdline"); err != nil || len(args) > 0 {
+			return false
+		}
+		if q, ok := readProcess(pid); !ok || q.parent == kthreadd || pid == kthreadd {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
+
+// kthreadd is the parent of all kernel threads.
+const kthreadd = 2
 
 // signal sends a signal to this process and to no later one of its number:
 // the handle is taken first, then the identity compared (pidfd_open(2)).
@@ -164,7 +205,7 @@ func (q process) signal(sig syscall.Signal) {
 		return
 	}
 	defer handle.Release()
-	if now, ok := readProcess(q.pid); ok && now.started == q.started {
+	if now, ok := readProcess(q.pid); ok && now.is(q) {
 		_ = handle.Signal(sig)
 	}
 }

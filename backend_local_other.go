@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// kin are not to be had without /proc.
+type kin struct{}
+
 // watch waits for the shell's exit. There is no portable way to do so without
 // reaping it.
 func (p *localProcess) watch() {

@@ -18,6 +18,9 @@ func sysProcAttr() *syscall.SysProcAttr {
 
 func exitCode(state *os.ProcessState) int { return state.ExitCode() }
 
+// kin are not to be had without /proc.
+type kin struct{}
+
 // watch waits for the shell's exit.
 func (p *localProcess) watch() {
 	defer close(p.exited)

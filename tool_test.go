@@ -57,8 +57,8 @@ func TestArgumentsThatAreAccepted(t *testing.T) {
 		`{"command":"ls","background":"true","timeout":"0.25"}`:                   {command: "ls", background: true, timeout: 250 * time.Millisecond},
 		`{"command":"ls","background":"False","timeout":" 3 "}`:                   {command: "ls", timeout: 3 * time.Second},
 		`{"command":"ls","background":null,"timeout":null,"task_id":null}`:        {command: "ls"},
-		`{"command":"ls","timeout":0}`:     {command: "ls"},
-		`{"command":"ls","timeout":1e-12}`: {command: "ls", timeout: 1},
+		`{"command":"ls","timeout":0}`:                                            {command: "ls"},
+		`{"command":"ls","timeout":1e-12}`:                                        {command: "ls", timeout: 1},
 	} {
 		got, err := decodeArguments([]byte(in))
 		assert.NoError(t, err, in)
