@@ -66,7 +66,9 @@ type Executor interface {
 // A Command is what an Executor is asked to run.
 type Command struct {
 	// Script is run by bash where the environment has it, else by sh, as
-	// with -c, and never by a login shell. It has no NUL byte.
+	// with -c, and never by a login shell. It has no NUL byte. A Terminal
+	// keeps it below 48 KiB: a longer command comes as a short script that
+	// reads it from Stdin.
 	Script string
 
 	// Dir is the absolute path of the working directory.
@@ -136,6 +138,9 @@ type Killer interface {
 }
 
 func kill(ctx context.Context, ex Executor, runID string) error {
+	if runID == "" {
+		return errors.New("kill run: no run id") // it would match every environment
+	}
 	if k, ok := capability[Killer](ex); ok {
 		return recovered("kill run", func() error { return k.Kill(ctx, runID) })
 	}

@@ -23,26 +23,32 @@ const longScript = 48 << 10
 
 // feedScript makes a long command travel on standard input instead, in front
 // of what the caller put there. The end of the text is a line with a word that
-// cannot be in it. The shell's read takes byte by byte, so the caller's input
-// is untouched; lines are gathered in two steps because appending each one to
+// cannot be in it. Without input of the caller's cat reads it in one go; with
+// it the shell's own read does, which takes byte by byte and so leaves the
+// rest alone. Lines are gathered in two steps, because appending each one to
 // the whole would take quadratic time.
 func feedScript(script, word string, stdin io.Reader) (string, io.Reader) {
 	source := strings.NewReader(script + "\n" + word + "\n")
 	if stdin == nil {
-		return fmt.Sprintf(feedForm, word, "exec </dev/null; "), source
+		return fmt.Sprintf(feedForm, word, "command -v cat >/dev/null", "exec </dev/null; "), source
 	}
-	return fmt.Sprintf(feedForm, word, ""), io.MultiReader(source, stdin)
+	return fmt.Sprintf(feedForm, word, "false", ""), io.MultiReader(source, stdin)
 }
 
-const feedForm = `terminal_s= terminal_c= terminal_n='
+const feedForm = `terminal_w=%s terminal_s= terminal_c= terminal_l= terminal_n='
 '
-while IFS= read -r terminal_l; do
-	[ "$terminal_l" = %s ] && break
-	terminal_c=$terminal_c$terminal_l$terminal_n
-	[ ${#terminal_c} -lt 8192 ] || { terminal_s=$terminal_s$terminal_c terminal_c=; }
-done
-terminal_s=$terminal_s$terminal_c
-terminal_s=${terminal_s%%"$terminal_n"}
-unset terminal_l terminal_c terminal_n
+if %s; then
+	terminal_s=$(cat; echo .)
+	terminal_s=${terminal_s%%"$terminal_n$terminal_w$terminal_n".}
+else
+	while IFS= read -r terminal_l; do
+		[ "$terminal_l" = "$terminal_w" ] && break
+		terminal_c=$terminal_c$terminal_l$terminal_n
+		[ ${#terminal_c} -lt 8192 ] || { terminal_s=$terminal_s$terminal_c terminal_c=; }
+	done
+	terminal_s=$terminal_s$terminal_c
+	terminal_s=${terminal_s%%"$terminal_n"}
+fi
+unset terminal_w terminal_l terminal_c terminal_n
 %seval "unset terminal_s
 $terminal_s"`

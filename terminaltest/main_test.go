@@ -1,0 +1,17 @@
+package terminaltest_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain looks for leaked goroutines, except in the processes that
+// TestBrokenExecutors starts: those leak because they are broken.
+func TestMain(m *testing.M) {
+	if os.Getenv(brokenEnv) != "" {
+		os.Exit(m.Run())
+	}
+	goleak.VerifyTestMain(m)
+}
