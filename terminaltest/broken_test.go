@@ -28,10 +28,6 @@ import (
 	"github.com/terminal-go/terminal/terminaltest"
 )
 
-// brokenEnv names the broken executor that a process of TestBrokenExecutors
-// is to test.
-const brokenEnv = "TERMINALTEST_BROKEN"
-
 // The subtests of the suite, by short names.
 const (
 	subAtLimit       = "a command at its limit is 124, keeps its output, and leaves the environment usable"

@@ -7,6 +7,10 @@ import (
 	"go.uber.org/goleak"
 )
 
+// brokenEnv names the broken executor that a process of TestBrokenExecutors
+// is to test.
+const brokenEnv = "TERMINALTEST_BROKEN"
+
 // TestMain looks for leaked goroutines, except in the processes that
 // TestBrokenExecutors starts: those leak because they are broken.
 func TestMain(m *testing.M) {
