@@ -33,7 +33,7 @@ const (
 // that is in its group or session, descends from it, or carries its run id. On
 // Linux that finds what was detached with setsid, nohup or a double fork, but
 // not a process that did both that and cleared its environment. On other
-// systems there is the process group, and where a /proc exists the run id.
+// Unix systems there is the process group.
 //
 // On Windows bash must be on PATH, and a command's process tree is ended by
 // taskkill; nothing there has been tried on a real machine.

@@ -44,7 +44,8 @@ type Config struct {
 	// Env is added to every command's environment, on every backend.
 	Env map[string]string
 
-	// Timeout is the limit of a command that asks for none. 0: 60 s.
+	// Timeout is the limit of a command that asks for none. 0: 60 s, or
+	// MaxTimeout if that is shorter.
 	// Negative: an error from New.
 	Timeout time.Duration
 
@@ -128,6 +129,9 @@ type Terminal struct {
 func New(cfg Config) (*Terminal, error) {
 	cfg.Backend = cmp.Or[Backend](cfg.Backend, Local{})
 	cfg.Dir = cmp.Or(cfg.Dir, defaultDir())
+	if cfg.Timeout == 0 && cfg.MaxTimeout > 0 {
+		cfg.Timeout = min(DefaultTimeout, cfg.MaxTimeout)
+	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
 	cfg.Lifetime = cmp.Or(cfg.Lifetime, DefaultLifetime)
 	cfg.MaxOutput = cmp.Or(cfg.MaxOutput, DefaultMaxOutput)
