@@ -348,7 +348,7 @@ func (p *pump) exit() {
 
 func (p *pump) run() {
 	defer p.r.Close()
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, 64<<10) // what a Linux pipe holds
 	open := p.copy(buf, func() bool { return p.exiting.Load() })
 	if open {
 		open = p.copyIdle(buf)
