@@ -43,9 +43,10 @@ type Local struct {
 	Shell string
 
 	// PassEnv names variables of this process that commands get although
-	// they look like secrets. By default a variable is withheld if its name
-	// has one of the words KEY, TOKEN, SECRET, PASSWORD, PASSWD, PASSPHRASE,
-	// CREDENTIAL(S), AUTH or COOKIE between underscores or its ends. This is
+	// they look like secrets. By default a variable is withheld if one of the
+	// words that underscores make of its name is KEY, SECRET, PASS, PASSWD,
+	// PASSPHRASE, PWD, CREDENTIAL, AUTH or COOKIE, or ends in TOKEN, PASSWORD
+	// or APIKEY; SSH_AUTH_SOCK is among them, PWD and OLDPWD are not. This is
 	// hygiene, not a wall: a command may read what this process may read.
 	PassEnv []string
 }

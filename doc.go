@@ -24,6 +24,14 @@
 //     leaves no process, descriptor or goroutine behind.
 //   - Tasks do not wait for each other.
 //
+// # The tool's JSON
+//
+// Call takes an object with command (required), timeout in seconds, task_id,
+// and background, which is refused until there are background jobs. Numbers
+// and booleans may be strings. The answer always has output, exit_code and
+// error, null if the command ran to its own end; status, omitted_chars and
+// notice where they say something. See [Status] for the cases.
+//
 // # Configuration from the environment
 //
 // [FromEnv] reads:
