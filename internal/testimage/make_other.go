@@ -1,0 +1,17 @@
+//go:build !linux
+
+package testimage
+
+import (
+	"context"
+	"errors"
+)
+
+var errLinuxOnly = errors.New("images are made on Linux only, from its files")
+
+func busybox() (image, error) { return image{}, errLinuxOnly }
+func noShell() (image, error) { return image{}, errLinuxOnly }
+func exits() (image, error)   { return image{}, errLinuxOnly }
+func debian() (image, error)  { return image{}, errLinuxOnly }
+
+func lock(context.Context, string) (unlock func(), err error) { return nil, errLinuxOnly }

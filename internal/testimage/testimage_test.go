@@ -1,0 +1,145 @@
+package testimage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// run is what a container of the image writes, and its exit code.
+func run(t *testing.T, image, user string, cmd ...string) (output string, code int64) {
+	t.Helper()
+	cli := Engine(t)
+	created, err := cli.ContainerCreate(t.Context(), client.ContainerCreateOptions{
+		Config:     &container.Config{Image: image, User: user, Cmd: cmd},
+		HostConfig: &container.HostConfig{NetworkMode: "none"},
+	})
+	require.NoError(t, err)
+	defer func() {
+		_, err := cli.ContainerRemove(context.Background(), created.ID, client.ContainerRemoveOptions{Force: true})
+		assert.NoError(t, err)
+	}()
+	if _, err = cli.ContainerStart(t.Context(), created.ID, client.ContainerStartOptions{}); err != nil {
+		return err.Error(), -1
+	}
+	wait := cli.ContainerWait(t.Context(), created.ID, client.ContainerWaitOptions{})
+	select {
+	case res := <-wait.Result:
+		code = res.StatusCode
+	case err := <-wait.Error:
+		require.NoError(t, err)
+	}
+	logs, err := cli.ContainerLogs(t.Context(), created.ID, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true})
+	require.NoError(t, err)
+	defer logs.Close()
+	var buf bytes.Buffer
+	_, err = stdcopy.StdCopy(&buf, &buf, logs)
+	require.NoError(t, err)
+	return buf.String(), code
+}
+
+func TestBusyboxHasAShellAndNoBash(t *testing.T) {
+	out, code := run(t, Busybox(t), "", "sh", "-c", "id -un; command -v bash; echo x >/tmp/x && cat /tmp/x; cd; pwd")
+	assert.Equal(t, "root\nx\n/root\n", out)
+	assert.Zero(t, code)
+	out, code = run(t, Busybox(t), "user", "sh", "-c", "id -un; echo x >/tmp/x; cd; pwd; echo y >y && cat y")
+	assert.Equal(t, "user\n/home/user\ny\n", out)
+	assert.Zero(t, code)
+}
+
+func TestDebianHasBash(t *testing.T) {
+	out, code := run(t, Debian(t), "", "bash", "-c", `echo "${BASH_VERSINFO[0]}" | grep -c '^[0-9]'; for p in setsid timeout useradd su; do command -v $p >/dev/null || echo no $p; done; ls /etc/passwd`)
+	assert.Equal(t, "1\n/etc/passwd\n", out)
+	assert.Zero(t, code)
+}
+
+func TestNoShellHasNone(t *testing.T) {
+	_, code := run(t, NoShell(t), "", "/bin/sleep", "0")
+	assert.Zero(t, code)
+	out, code := run(t, NoShell(t), "", "sh", "-c", "true")
+	assert.Contains(t, out, "not found")
+	assert.EqualValues(t, -1, code)
+}
+
+func TestExitsExits(t *testing.T) {
+	_, code := run(t, Exits(t), "", "sleep", "1000")
+	assert.EqualValues(t, 1, code)
+}
+
+func TestDefaultHasTheNameTheLibraryUses(t *testing.T) {
+	out, code := run(t, Default(t), "", "bash", "-c", "echo $((1+1))")
+	assert.Equal(t, "2\n", out)
+	assert.Zero(t, code)
+}
+
+func TestAnImageIsMadeOnceByManyAtATime(t *testing.T) {
+	const tag = "terminal-test/once:1"
+	cli := Engine(t)
+	img, err := busybox()
+	if err != nil {
+		t.Skip(err)
+	}
+	img.recipe = "once " + t.TempDir() // no earlier run's
+	made := 0
+	rootfsOf := img.rootfs
+	img.rootfs = func(ctx context.Context) (io.ReadCloser, error) {
+		made++ // by the lock, one at a time
+		return rootfsOf(ctx)
+	}
+	defer func() {
+		_, err := cli.ImageRemove(t.Context(), tag, client.ImageRemoveOptions{PruneChildren: true})
+		assert.NoError(t, err)
+	}()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { assert.NoError(t, ensure(t.Context(), cli, tag, img)) })
+	}
+	wg.Wait()
+	assert.Equal(t, 1, made)
+
+	before, err := cli.ImageInspect(t.Context(), tag)
+	require.NoError(t, err)
+	img.recipe += " changed"
+	require.NoError(t, ensure(t.Context(), cli, tag, img))
+	assert.Equal(t, 2, made)
+	_, err = cli.ImageInspect(t.Context(), before.ID)
+	assert.Error(t, err, "the image it replaces is left behind")
+}
+
+func TestWithoutAnEngineATestIsSkippedOrFailsAsRequired(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/none.sock")
+	for require, want := range map[string]string{"": "skip", "modal": "skip", "docker": "fail", "modal, docker": "fail"} {
+		t.Setenv(RequireEnv, require)
+		rec := &recorder{TB: t}
+		var wg sync.WaitGroup
+		wg.Go(func() { Busybox(rec) }) // Skipf and Fatalf end their goroutine
+		wg.Wait()
+		assert.Equal(t, want, rec.said, "%s=%s", RequireEnv, require)
+		assert.Contains(t, rec.reason, "no Docker Engine answers")
+	}
+}
+
+// recorder keeps what a test is told, and ends the caller's goroutine only.
+type recorder struct {
+	testing.TB
+	said, reason string
+}
+
+func (r *recorder) Helper()                           {}
+func (r *recorder) Skipf(format string, args ...any)  { r.end("skip", format, args...) }
+func (r *recorder) Fatalf(format string, args ...any) { r.end("fail", format, args...) }
+
+func (r *recorder) end(said, format string, args ...any) {
+	r.said, r.reason = said, fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
