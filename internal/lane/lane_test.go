@@ -1,0 +1,163 @@
+//go:build linux
+
+package lane
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A flavour is a shell to run lanes and commands with.
+type flavour struct {
+	name  string
+	lane  []string // what stands for sh in Argv
+	shell string   // what runs the commands
+}
+
+var flavours = []flavour{
+	{"dash", []string{"dash"}, "dash"},
+	{"bash", []string{"bash"}, "bash"},
+	{"bash as sh", []string{"bash", "--posix"}, ""},
+	{"busybox", []string{"busybox", "sh"}, ""},
+	{"dash for bash", []string{"dash"}, ""},
+}
+
+func eachFlavour(t *testing.T, test func(t *testing.T, f flavour)) {
+	t.Helper()
+	for _, f := range flavours {
+		t.Run(f.name, func(t *testing.T) {
+			f.require(t)
+			test(t, f)
+		})
+	}
+}
+
+func (f flavour) require(tb testing.TB) {
+	tb.Helper()
+	if _, err := exec.LookPath(f.lane[0]); err != nil {
+		tb.Skipf("no %s here: %v", f.lane[0], err)
+	}
+}
+
+func (f flavour) argv(t testing.TB) []string {
+	shell := f.shell
+	if f.lane[0] == "busybox" {
+		shell = busyboxShell(t)
+	}
+	argv := Argv(shell)
+	return append(append([]string{}, f.lane...), argv[1:]...)
+}
+
+// busyboxShell is an ash that can be called by one name.
+func busyboxShell(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("busybox")
+	require.NoError(t, err)
+	link := t.TempDir() + "/ash"
+	require.NoError(t, os.Symlink(path, link))
+	return link
+}
+
+// A shellProcess is a lane to a process of this machine.
+type shellProcess struct {
+	*Lane
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the process has ended and Broken has been called
+}
+
+func startLane(t testing.TB, argv []string, env ...string) *shellProcess {
+	t.Helper()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	p := &shellProcess{New(stdin), cmd, make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		other := make(chan struct{})
+		go func() {
+			defer close(other)
+			_, _ = io.Copy(p.Stderr(), stderr)
+		}()
+		_, err := io.Copy(p.Stdout(), stdout)
+		<-other
+		_ = cmd.Wait()
+		p.Broken(err)
+	}()
+	t.Cleanup(func() {
+		_ = p.Close()
+		<-p.ended
+	})
+	return p
+}
+
+// ran is what a command did.
+type ran struct {
+	Result
+	stdout, stderr string
+}
+
+func (p *shellProcess) run(t testing.TB, c Command) (ran, error) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if c.Stdout == nil && c.Stderr == nil {
+		c.Stdout, c.Stderr = &stdout, &stderr
+	}
+	if c.Dir == "" {
+		c.Dir = "/"
+	}
+	if c.RunID == "" {
+		c.RunID = newRunID()
+	}
+	r := p.Start(c)
+	<-r.Done()
+	result, err := r.Result()
+	return ran{result, stdout.String(), stderr.String()}, err
+}
+
+func (p *shellProcess) must(t testing.TB, c Command) ran {
+	t.Helper()
+	got, err := p.run(t, c)
+	require.NoError(t, err)
+	return got
+}
+
+func newRunID() string { return "test-" + strings.TrimPrefix(string(newWord()), "\x1e") }
+
+func TestExitCodes(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, f flavour) {
+		p := startLane(t, f.argv(t))
+		for script, code := range map[string]int{
+			"":                         0,
+			"true":                     0,
+			"false":                    1,
+			"exit 42":                  42,
+			"exit 255":                 255,
+			"no-such-program-here":     127,
+			"/etc/passwd":              126,
+			"kill -TERM $$":            143,
+			"kill -KILL $$":            137,
+			"sh -c 'kill -9 $$'; true": 0,
+			"-x":                       127,
+		} {
+			got := p.must(t, Command{Script: script})
+			require.Equal(t, code, got.ExitCode, "%q: %+v", script, got)
+			require.False(t, got.Survivors, script)
+			require.True(t, p.Reusable(), script)
+		}
+	})
+}
