@@ -46,7 +46,13 @@ func Argv(shell string) []string {
 }
 
 // bootstrap is the first line a shell is sent.
-var bootstrap = "eval " + quote(withoutComments(bootstrapSource)) + "\n"
+var bootstrap = Line(bootstrapSource)
+
+// Line makes one line of a script, for a shell that reads a line and evals it
+// and has a newline in lane_n. Lines that are comments are left out.
+func Line(script string) string {
+	return "eval " + quote(withoutComments(script)) + "\n"
+}
 
 func withoutComments(script string) string {
 	var b strings.Builder

@@ -129,6 +129,10 @@ func (r *Run) refuse(cause error) *Run {
 // its writers, or when the lane broke.
 func (r *Run) Done() <-chan struct{} { return r.done }
 
+// Started is closed when the command has started. It stays open if it never
+// does.
+func (r *Run) Started() <-chan struct{} { return r.started }
+
 // Result is valid when Done is closed. An error is ErrNotStarted, together
 // with what is wrong with the directory or the script if that is the reason;
 // or ErrBroken, together with the stream's error.
