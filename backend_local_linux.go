@@ -166,6 +166,12 @@ func readProcess(pid int) (q process, ok bool) {
 	return q, true
 }
 
+// startTime is when a process started, "" if it is not there.
+func startTime(pid int) string {
+	q, _ := readProcess(pid)
+	return q.started
+}
+
 // is tells whether two are the same process, at different times.
 func (q process) is(other process) bool { return q.pid == other.pid && q.started == other.started }
 

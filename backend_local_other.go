@@ -24,3 +24,6 @@ func (p *localProcess) signal(sig syscall.Signal) { _ = syscall.Kill(-p.cmd.Proc
 // killRun has nothing to find a run by: without /proc the process group is
 // all there is, and that has been ended.
 func killRun(context.Context, string) error { return nil }
+
+// startTime is part of a process's identity, which is not told here.
+func startTime(int) string { return "" }

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,7 +28,7 @@ func RegisterBackend(name string, open func(Config) (Backend, error)) {
 	if strings.TrimSpace(name) == "" || open == nil {
 		panic("terminal: RegisterBackend needs a name and a function")
 	}
-	if _, taken := backends.open[name]; taken || name == "local" {
+	if backends.open[name] != nil || new(environment).builtin()[name] != nil {
 		panic("terminal: backend " + name + " is registered twice")
 	}
 	backends.open[name] = open
@@ -39,7 +40,6 @@ func RegisterBackend(name string, open func(Config) (Backend, error)) {
 func FromEnv() (Config, error) {
 	var cfg Config
 	var e environment
-	local := Local{PassEnv: e.list("TERMINAL_PASS_ENV")}
 	cfg.Dir = e.text("TERMINAL_CWD")
 	if cfg.Dir != "" && !absolute(cfg.Dir) {
 		e.bad("TERMINAL_CWD", "must be an absolute path")
@@ -53,7 +53,7 @@ func FromEnv() (Config, error) {
 	cfg.MaxOutput = e.number("TERMINAL_MAX_OUTPUT")
 	cfg.KeepHead = e.share("TERMINAL_KEEP_HEAD")
 	cfg.MaxTasks = e.number("TERMINAL_MAX_TASKS")
-	cfg.Backend = e.backend("TERMINAL_ENV", local, cfg)
+	cfg.Backend = e.backend("TERMINAL_ENV", cfg)
 	if err := errors.Join(e.errs...); err != nil {
 		return Config{}, &Error{Op: "from env", Err: err}
 	}
@@ -124,16 +124,25 @@ func (e *environment) share(name string) float64 {
 	return f
 }
 
-func (e *environment) backend(name string, local Backend, cfg Config) Backend {
-	kind := os.Getenv(name)
-	if kind == "" || kind == "local" {
-		return local
+// builtin are the backends that need no registration.
+func (e *environment) builtin() map[string]Backend {
+	return map[string]Backend{
+		"local":  Local{PassEnv: e.list("TERMINAL_PASS_ENV")},
+		"docker": Docker{Image: e.text("TERMINAL_DOCKER_IMAGE")},
+	}
+}
+
+func (e *environment) backend(name string, cfg Config) Backend {
+	kind, builtin := cmp.Or(os.Getenv(name), "local"), e.builtin()
+	if b := builtin[kind]; b != nil {
+		return b
 	}
 	backends.Lock()
 	open := backends.open[kind]
-	known := append(slices.Sorted(maps.Keys(backends.open)), "local")
+	known := slices.AppendSeq(slices.Collect(maps.Keys(builtin)), maps.Keys(backends.open))
 	backends.Unlock()
 	if open == nil {
+		slices.Sort(known)
 		e.bad(name, "unknown backend; known are "+strings.Join(known, ", "))
 		return nil
 	}

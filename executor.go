@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path"
 	"strings"
 )
@@ -216,6 +217,25 @@ func backendName(b Backend) string {
 	}
 	name := fmt.Sprintf("%T", b)
 	return strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
+}
+
+// opening is what a Terminal tells this package's Backends of itself when it
+// opens a task. It is in the context of Open.
+type opening struct {
+	dir   string // where commands will run; "" if that is not known
+	log   *slog.Logger
+	first func(what string) bool // whether this is the first time that the Terminal does it
+}
+
+type openingKey struct{}
+
+// openingFrom serves also an Open that no Terminal has called.
+func openingFrom(ctx context.Context) opening {
+	o, ok := ctx.Value(openingKey{}).(opening)
+	if !ok {
+		o = opening{log: slog.New(slog.DiscardHandler), first: func(string) bool { return true }}
+	}
+	return o
 }
 
 // open opens a task's Executor, and makes an error of what a faulty Backend

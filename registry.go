@@ -20,6 +20,7 @@ const (
 // registry keeps one entry for each task that has an Executor, or is about to.
 type registry struct {
 	backend  Backend
+	dir      string
 	lifetime time.Duration // idle time before an entry is reaped; <0: never
 	maxTasks int           // 0: no cap
 	log      *slog.Logger
@@ -39,6 +40,7 @@ type registry struct {
 	closed                bool
 	reaping               bool // the reaper's goroutine exists
 	created, shut, reaped int64
+	done                  map[string]bool // see first
 }
 
 // entry is one task's place in the registry.
@@ -65,11 +67,13 @@ type entry struct {
 func newRegistry(cfg Config) *registry {
 	r := &registry{
 		backend:  cfg.Backend,
+		dir:      cfg.Dir,
 		lifetime: cfg.Lifetime,
 		maxTasks: cfg.MaxTasks,
 		log:      cfg.Logger,
 		wake:     make(chan struct{}, 1),
 		entries:  make(map[string]*entry),
+		done:     make(map[string]bool),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	return r
@@ -144,6 +148,7 @@ func (r *registry) open(ctx context.Context, e *entry) {
 	})
 	if e.err == nil {
 		e.backend = backendName(b)
+		ctx := context.WithValue(ctx, openingKey{}, opening{r.dir, r.log, r.first})
 		e.ex, e.err = open(ctx, b, e.task)
 	}
 	if cause := context.Cause(e.ctx); e.err != nil && cause != nil {
@@ -156,6 +161,15 @@ func (r *registry) open(ctx context.Context, e *entry) {
 		return
 	}
 	r.log.Debug("environment opened", "task", e.task, "backend", e.backend, "duration", time.Since(e.created))
+}
+
+// first reports whether something is done for the first time.
+func (r *registry) first(what string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := r.done[what]
+	r.done[what] = true
+	return !done
 }
 
 // settle books the end of an opening: a failed one is forgotten before those

@@ -171,6 +171,11 @@ func (cfg Config) validate() error {
 	case cfg.MaxTasks < 0:
 		return fmt.Errorf("config max tasks %d: must not be negative", cfg.MaxTasks)
 	}
+	if b, ok := cfg.Backend.(interface{ validate() error }); ok {
+		if err := b.validate(); err != nil {
+			return err
+		}
+	}
 	return validateEnv(cfg.Env)
 }
 

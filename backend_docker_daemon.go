@@ -1,0 +1,210 @@
+//go:build !terminal_nodocker
+
+package terminal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/cpuguy83/dockercfg"
+	"github.com/moby/moby/client"
+)
+
+// daemonTimeout bounds the questions that a daemon answers at once if at all.
+const daemonTimeout = 10 * time.Second
+
+// daemon is a Docker Engine, and how it was found.
+type daemon struct {
+	*client.Client
+	found string // "DOCKER_HOST", "context \"remote\"", … for messages
+}
+
+// connect finds the daemon and asks whether it is there.
+func (d Docker) connect(ctx context.Context) (daemon, error) {
+	options, found, err := d.locate()
+	if err != nil {
+		return daemon{}, fmt.Errorf("%w: docker: %w", ErrUnavailable, err)
+	}
+	api, err := client.New(options...)
+	if err != nil {
+		return daemon{}, fmt.Errorf("%w: docker: %s: %w", ErrUnavailable, found, err)
+	}
+	dm := daemon{api, found}
+	ctx, cancel := context.WithTimeout(ctx, daemonTimeout)
+	defer cancel()
+	ping, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	if err != nil {
+		_ = api.Close()
+		return daemon{}, fmt.Errorf("%w: docker: %w", ErrUnavailable, dm.explain(ctx, err))
+	}
+	if ping.OSType != "" && ping.OSType != "linux" {
+		_ = api.Close()
+		return daemon{}, fmt.Errorf("%w: docker: the daemon at %s (%s) runs %s containers; it must run linux ones", ErrUnavailable, api.DaemonHost(), found, ping.OSType)
+	}
+	return dm, nil
+}
+
+// explain says what is wrong with a daemon that does not answer, and what
+// would help.
+func (dm daemon) explain(ctx context.Context, err error) error {
+	at := fmt.Sprintf("daemon at %s (from %s)", dm.DaemonHost(), dm.found)
+	switch dial := dm.dial(ctx); {
+	case errdefs.IsInvalidArgument(err):
+		return fmt.Errorf("the %s is too old: %w; upgrade it to Engine 19.03 or later", at, err)
+	case errors.Is(dial, fs.ErrPermission):
+		return fmt.Errorf("no permission to use the %s; join its group (docker) or run a rootless daemon", at)
+	case errors.Is(dial, fs.ErrNotExist):
+		return fmt.Errorf("no %s: there is no such socket; start Docker, or set Docker.Host or DOCKER_HOST", at)
+	default:
+		return fmt.Errorf("no answer from the %s: %w; start Docker, or set Docker.Host or DOCKER_HOST", at, err)
+	}
+}
+
+// dial tries a unix socket itself, because the client's error for it keeps
+// only a text.
+func (dm daemon) dial(ctx context.Context) error {
+	path, ok := strings.CutPrefix(dm.DaemonHost(), "unix://")
+	if !ok {
+		return nil
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		err = conn.Close()
+	}
+	return err
+}
+
+// locate looks for the daemon where the docker command does:
+// docs.docker.com/engine/manage-resources/contexts, with Podman's sockets
+// after the default one.
+func (d Docker) locate() (options []client.Opt, found string, err error) {
+	var env environment
+	if d.Host != "" {
+		options, err = hostOptions(d.Host)
+		return append(options, client.WithTLSClientConfigFromEnv()), "Docker.Host", err
+	}
+	if host := env.text(client.EnvOverrideHost); host != "" {
+		options, err = hostOptions(host)
+		return append(options, client.WithTLSClientConfigFromEnv()), client.EnvOverrideHost, err
+	}
+	name, from := env.text("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
+	if name == "" {
+		config, err := dockercfg.LoadDefaultConfig()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, "", fmt.Errorf("configuration of the docker command: %w", err)
+		}
+		name, from = config.CurrentContext, "the configuration's current context"
+	}
+	if name != "" && name != "default" {
+		found = fmt.Sprintf("context %q, %s", name, from)
+		options, err = contextOptions(name)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", found, err)
+		}
+		return options, found, err
+	}
+	for _, socket := range podmanSockets(env) {
+		if _, err := os.Stat(strings.TrimPrefix(client.DefaultDockerHost, "unix://")); err == nil {
+			break
+		}
+		if _, err := os.Stat(socket); err == nil {
+			options, err = hostOptions("unix://" + socket)
+			return options, "Podman's socket", err
+		}
+	}
+	return nil, "the default", nil
+}
+
+func hostOptions(host string) ([]client.Opt, error) {
+	if strings.HasPrefix(host, "ssh://") {
+		return nil, fmt.Errorf("host %q: ssh is not supported; forward the socket, such as with ssh -NL /tmp/docker.sock:/var/run/docker.sock, and use unix:///tmp/docker.sock", host)
+	}
+	if _, err := client.ParseHostURL(host); err != nil {
+		return nil, fmt.Errorf("host %q: must be like unix:///var/run/docker.sock or tcp://host:2376", host)
+	}
+	return []client.Opt{client.WithHost(host)}, nil
+}
+
+// contextOptions reads a context of the docker command: a directory named by
+// the hash of its name holds the address, another one the keys.
+func contextOptions(name string) ([]client.Opt, error) {
+	config, err := dockercfg.ConfigPath()
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256([]byte(name))
+	dir := hex.EncodeToString(hash[:])
+	base := filepath.Join(filepath.Dir(config), "contexts")
+	text, err := os.ReadFile(filepath.Join(base, "meta", dir, "meta.json"))
+	if err != nil {
+		return nil, err
+	}
+	var meta struct {
+		Endpoints map[string]struct{ Host string }
+	}
+	if err := json.Unmarshal(text, &meta); err != nil {
+		return nil, err
+	}
+	host := meta.Endpoints["docker"].Host
+	if host == "" {
+		return nil, errors.New("it has no docker endpoint")
+	}
+	options, err := hostOptions(host)
+	if err != nil {
+		return nil, err
+	}
+	keys := filepath.Join(base, "tls", dir, "docker")
+	if _, err := os.Stat(keys); err == nil {
+		options = append(options, client.WithTLSClientConfig(
+			filepath.Join(keys, "ca.pem"), filepath.Join(keys, "cert.pem"), filepath.Join(keys, "key.pem")))
+	}
+	return options, nil
+}
+
+func podmanSockets(env environment) []string {
+	sockets := []string{"/run/podman/podman.sock"}
+	if dir := env.text("XDG_RUNTIME_DIR"); dir != "" {
+		sockets = append([]string{filepath.Join(dir, "podman", "podman.sock")}, sockets...)
+	}
+	return sockets
+}
+
+// Check tells apart: no daemon, no permission, a daemon too old, and an image
+// that is missing and may not be pulled.
+func (d Docker) Check(ctx context.Context) error {
+	d, err := d.complete()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	dm, err := d.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer dm.Close()
+	if d.Pull != PullNever {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, daemonTimeout)
+	defer cancel()
+	if _, err := dm.ImageInspect(ctx, d.Image); errdefs.IsNotFound(err) {
+		return d.noImage(dm)
+	} else if err != nil {
+		return fmt.Errorf("%w: docker: image %s: %w", ErrUnavailable, d.Image, err)
+	}
+	return nil
+}
+
+func (d Docker) noImage(dm daemon) error {
+	return fmt.Errorf("%w: docker: image %s is not on the daemon at %s, and Docker.Pull is %q; pull it, or name another one", ErrUnavailable, d.Image, dm.DaemonHost(), d.Pull)
+}

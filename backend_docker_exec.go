@@ -1,0 +1,362 @@
+//go:build !terminal_nodocker
+
+package terminal
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+
+	"github.com/terminal-go/terminal/internal/lane"
+)
+
+// settleLimit is how long a container may take to show that it has ended,
+// after a connection into it has.
+const settleLimit = 2 * time.Second
+
+// dockerExecutor is one task's container.
+type dockerExecutor struct {
+	docker Docker
+	daemon daemon
+	id     string
+	shells *shells
+	plain  bool          // the image's sh is no good for lanes
+	gone   chan struct{} // closed when the container's main process has ended, or our hold on it has
+	why    error         // set before gone is closed
+
+	ctx     context.Context // ends on Close
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup // commands; Add only under mu and while !closed
+
+	mu     sync.Mutex // guards the rest; held for moments
+	closed bool
+}
+
+// start starts the container with its main process in our hand, and makes it
+// ready for commands.
+func (x *dockerExecutor) start(ctx context.Context, o opening) error {
+	main, read, err := x.attach(ctx)
+	if err != nil {
+		return x.docker.refused("attach to container", x.daemon, err)
+	}
+	step, cancel := lingering(ctx)
+	defer cancel()
+	if _, err := x.daemon.ContainerStart(step, x.id, client.ContainerStartOptions{}); err != nil {
+		main.hangUp()
+		return x.notStarted(ctx, err)
+	}
+	err = x.shells.adopt(main, func() error {
+		err := read()
+		x.lost()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(main.stdin, lane.Line(containerSource)); err != nil {
+		return x.docker.refused("write to container", x.daemon, err)
+	}
+	limit := time.NewTimer(readyLimit)
+	defer limit.Stop()
+	select {
+	case <-main.Ready():
+		x.shells.give(main, false)
+	case <-x.gone:
+		return fmt.Errorf("%w: docker: container of %s ended at once: %w", ErrUnavailable, x.docker.Image, x.why)
+	case <-limit.C:
+		x.plain = true
+		o.log.Warn("no lane in the container, every command will be an exec of its own", "backend", "docker", "image", x.docker.Image)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return x.furnish(ctx, o)
+}
+
+// attach connects to the main process of a container that is still to start.
+func (x *dockerExecutor) attach(ctx context.Context) (*shell, func() error, error) {
+	a, err := x.daemon.ContainerAttach(ctx, x.id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, read := hijacked(a.HijackedResponse)
+	s.lifeline = true
+	return s, read, nil
+}
+
+// dial starts another shell in the container.
+func (x *dockerExecutor) dial(ctx context.Context) (*shell, error) {
+	created, err := x.daemon.ExecCreate(ctx, x.id, client.ExecCreateOptions{
+		Cmd:          lane.Argv(x.docker.Shell),
+		AttachStdin:  true,
+		AttachStdout: true,
+		AttachStderr: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a, err := x.daemon.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return nil, err
+	}
+	s, read := hijacked(a.HijackedResponse)
+	return s, x.shells.adopt(s, read)
+}
+
+// hijacked makes a shell of a connection that carries its three streams.
+func hijacked(h client.HijackedResponse) (s *shell, read func() error) {
+	stdin := stdinOf{h}
+	s = &shell{Lane: lane.New(stdin), stdin: stdin, hangUp: func() { _ = h.Conn.Close() }}
+	return s, func() error {
+		_, err := stdcopy.StdCopy(s.Stdout(), s.Stderr(), h.Reader)
+		return err
+	}
+}
+
+// stdinOf is the writing half of a hijacked connection.
+type stdinOf struct{ client.HijackedResponse }
+
+func (c stdinOf) Write(b []byte) (int, error) { return c.Conn.Write(b) }
+func (c stdinOf) Close() error                { return c.CloseWrite() }
+
+// notStarted explains a container that the daemon could not start. That its
+// program was not found (127) or not executable (126) is in its state.
+func (x *dockerExecutor) notStarted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	found, inspectErr := x.daemon.ContainerInspect(ctx, x.id, client.ContainerInspectOptions{})
+	if state := found.Container.State; inspectErr == nil && state != nil && (state.ExitCode == 127 || state.ExitCode == 126) {
+		return fmt.Errorf("%w: docker: image %s has no usable sh, and commands need one: %w; choose an image with a shell", ErrUnavailable, x.docker.Image, err)
+	}
+	return x.docker.refused("start container", x.daemon, err)
+}
+
+// furnish makes the working directory, where the daemon could not, and runs
+// the InitScript.
+func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
+	if x.docker.User != "" && o.dir != "" {
+		if err := x.makeDir(ctx, o.dir); err != nil {
+			return fmt.Errorf("%w: docker: make directory %s: %w", ErrUnavailable, o.dir, err)
+		}
+	}
+	if x.docker.InitScript == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, initScriptLimit)
+	defer cancel()
+	out := newOutput(2000, 0)
+	w, _ := out.streams(nil, nil)
+	code, err := x.Exec(ctx, Command{
+		Script: x.docker.InitScript,
+		Dir:    o.dir,
+		Env:    merge(interactive, map[string]string{RunIDEnv: newRunID()}),
+		Stdout: w,
+		Stderr: w,
+	})
+	text, _ := out.end()
+	if err == nil && code != 0 {
+		err = fmt.Errorf("code %d", code)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: docker: init script: %w; its output ends with: %s", ErrUnavailable, err, strings.TrimSpace(text))
+	}
+	return nil
+}
+
+// makeDir makes dir as root and gives it to the user, unless it is there.
+func (x *dockerExecutor) makeDir(ctx context.Context, dir string) error {
+	out, code, err := x.execAs(ctx, "0", []string{"sh", "-c", `[ -d "$1" ] || { mkdir -p "$1" && chown "$2" "$1"; }`, "sh", dir, x.docker.User}, nil)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("code %d: %s", code, strings.TrimSpace(out))
+	}
+	return err
+}
+
+// lost books the end of the main process, with what the daemon knows of it.
+func (x *dockerExecutor) lost() {
+	ctx, cancel := context.WithTimeout(x.ctx, settleLimit)
+	defer cancel()
+	x.why = x.state(ctx)
+	if x.why == nil {
+		x.why = fmt.Errorf("%w: docker: connection to container %.12s lost", ErrGone, x.id)
+	}
+	close(x.gone)
+}
+
+// state returns nil if the container runs, else ErrGone with what became of
+// it. A daemon that does not answer tells nothing.
+func (x *dockerExecutor) state(ctx context.Context) error {
+	found, err := x.daemon.ContainerInspect(ctx, x.id, client.ContainerInspectOptions{})
+	state := found.Container.State
+	switch {
+	case errdefs.IsNotFound(err):
+		return fmt.Errorf("%w: docker: container %.12s was removed", ErrGone, x.id)
+	case err != nil || state == nil || state.Running:
+		return nil
+	case state.OOMKilled:
+		return fmt.Errorf("%w: docker: container %.12s ran out of memory and ended with %d; give it more by Docker.Memory", ErrGone, x.id, state.ExitCode)
+	default:
+		return fmt.Errorf("%w: docker: container %.12s ended with %d", ErrGone, x.id, state.ExitCode)
+	}
+}
+
+// begin books a command, and refuses it after Close.
+func (x *dockerExecutor) begin() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return ErrClosed
+	}
+	select {
+	case <-x.gone:
+		return x.why
+	default:
+	}
+	x.running.Add(1)
+	return nil
+}
+
+// Exec runs the command; see Executor.
+func (x *dockerExecutor) Exec(ctx context.Context, c Command) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, notStarted(err)
+	}
+	if err := x.begin(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	defer x.running.Done()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(x.ctx, func() { end(context.Cause(x.ctx)) })()
+
+	var code int
+	var err error
+	if x.plain {
+		code, err = x.execPlain(ctx, c)
+	} else {
+		code, err = x.shells.exec(ctx, c)
+	}
+	if err == nil {
+		return code, nil
+	}
+	return code, x.explain(ctx, err)
+}
+
+// explain says what an error of a lane means for the command.
+func (x *dockerExecutor) explain(ctx context.Context, err error) error {
+	never := errors.Is(err, lane.ErrNotStarted)
+	var refused *fs.PathError
+	switch {
+	case x.ctx.Err() != nil:
+		err = ErrClosed
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case never && errors.As(err, &refused):
+		return notStarted(refused)
+	case never && errors.Is(err, syscall.E2BIG):
+		return notStarted(err)
+	default:
+		if gone := x.settled(ctx); gone != nil {
+			err = gone
+		} else if !never {
+			err = fmt.Errorf("docker: connection into container %.12s lost, so it is not known how the command ended: %w", x.id, err)
+		}
+	}
+	if never {
+		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	return err
+}
+
+// settled returns ErrGone if the container has ended or ends in a moment, as
+// it may have where a connection into it broke.
+func (x *dockerExecutor) settled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	if gone := x.state(ctx); gone != nil {
+		return gone
+	}
+	select {
+	case <-x.gone:
+		return x.why
+	case <-ctx.Done():
+		return x.state(context.WithoutCancel(ctx))
+	}
+}
+
+// Ping returns ErrGone if the container has ended; see Pinger.
+func (x *dockerExecutor) Ping(ctx context.Context) error {
+	select {
+	case <-x.gone:
+		return x.why
+	default:
+		return x.state(ctx)
+	}
+}
+
+// strangers.sh prints the users whose processes it cannot look into.
+//
+//go:embed strangers.sh
+var strangersSource string
+
+// Kill ends every process of a run; see Killer. root in the container may
+// send a signal to all users' processes but not look into their environment,
+// so each of those users has to look for itself.
+func (x *dockerExecutor) Kill(ctx context.Context, runID string) error {
+	if runID == "" {
+		return errors.New("docker: kill run: no run id")
+	}
+	if x.plain {
+		return x.killAs(ctx, x.docker.User, runID)
+	}
+	strangers, err := x.shells.script(ctx, "(\n"+sweepScript(runID)+"\n) || exit\n"+strangersSource)
+	if err != nil {
+		if gone := x.Ping(ctx); gone != nil {
+			return gone
+		}
+		return fmt.Errorf("docker: kill run: %w", err)
+	}
+	for _, uid := range strings.Fields(strangers) {
+		if err := x.killAs(ctx, uid, runID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *dockerExecutor) killAs(ctx context.Context, user, runID string) error {
+	out, code, err := x.execAs(ctx, user, []string{"sh", "-c", sweepScript(runID)}, nil)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("code %d: %s", code, strings.TrimSpace(out))
+	}
+	if err != nil {
+		return fmt.Errorf("docker: kill run as user %q: %w", user, err)
+	}
+	return nil
+}
+
+// Close removes the container, with what runs in it.
+func (x *dockerExecutor) Close(ctx context.Context) error {
+	x.mu.Lock()
+	again := x.closed
+	x.closed = true
+	x.mu.Unlock()
+	if again {
+		return nil
+	}
+	x.cancel(ErrClosed)
+	err := remove(ctx, x.daemon, x.id)
+	err = errors.Join(err, x.shells.close(ctx), wait(ctx, &x.running))
+	return errors.Join(err, x.daemon.Close())
+}

@@ -1,0 +1,76 @@
+//go:build !terminal_nodocker
+
+package terminal
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/client"
+)
+
+// owner is the process that a container belongs to: where to look for it, and
+// its identity there.
+type owner struct {
+	host, boot, pids string // host name, boot id, and pid namespace: where a pid means something
+	pid              int
+	started          string // see process
+}
+
+// self returns this process as an owner. Where there is no /proc the boot id
+// is missing, and nobody can prove then that the owner is gone.
+func self() owner {
+	var o owner
+	o.host, _ = os.Hostname()
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	o.boot = strings.TrimSpace(string(boot))
+	o.pids, _ = os.Readlink("/proc/self/ns/pid")
+	o.pid = os.Getpid()
+	o.started = startTime(o.pid)
+	return o
+}
+
+// String is the form of the label.
+func (o owner) String() string {
+	return strings.Join([]string{o.host, o.boot, o.pids, strconv.Itoa(o.pid), o.started}, " ")
+}
+
+func parseOwner(label string) (o owner, ok bool) {
+	parts := strings.Split(label, " ")
+	if len(parts) != 5 {
+		return o, false
+	}
+	pid, err := strconv.Atoi(parts[3])
+	return owner{parts[0], parts[1], parts[2], pid, parts[4]}, err == nil
+}
+
+// isDead tells whether o has provably ended, as seen by me: its pid means
+// something here, and is not o's.
+func (o owner) isDead(me owner) bool {
+	comparable := me.boot != "" && me.pids != "" && me.started != "" &&
+		o.host == me.host && o.boot == me.boot && o.pids == me.pids && o.started != ""
+	return comparable && startTime(o.pid) != o.started
+}
+
+// removeOrphans removes the containers of this library whose owner is dead.
+func removeOrphans(ctx context.Context, dm daemon, me owner) error {
+	ctx, cancel := context.WithTimeout(ctx, lingerLimit)
+	defer cancel()
+	list, err := dm.ContainerList(ctx, client.ContainerListOptions{
+		All:     true,
+		Filters: make(client.Filters).Add("label", LabelPrefix+"owner"),
+	})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range list.Items {
+		if o, ok := parseOwner(c.Labels[LabelPrefix+"owner"]); ok && o.isDead(me) {
+			errs = append(errs, remove(ctx, dm, c.ID))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,27 @@
+//go:build !terminal_nodocker
+
+package terminal_test
+
+import (
+	"testing"
+
+	"github.com/terminal-go/terminal"
+	"github.com/terminal-go/terminal/internal/testimage"
+	"github.com/terminal-go/terminal/terminaltest"
+)
+
+// dockerImages are the two kinds that there are: with bash, and without.
+var dockerImages = map[string]func(testing.TB) string{
+	"debian":  testimage.Debian,
+	"busybox": testimage.Busybox,
+}
+
+func TestDockerConformance(t *testing.T) {
+	for name, image := range dockerImages {
+		t.Run(name, func(t *testing.T) {
+			terminaltest.Run(t, func(t *testing.T) terminal.Backend {
+				return terminal.Docker{Image: image(t), Pull: terminal.PullNever}
+			})
+		})
+	}
+}

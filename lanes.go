@@ -1,0 +1,239 @@
+//go:build !terminal_nodocker || !terminal_nomodal
+
+package terminal
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/terminal-go/terminal/internal/lane"
+)
+
+const (
+	maxIdleShells = 8               // kept for the next commands; more are let go
+	endLimit      = 6 * time.Second // for ending a command: its grace, and a shell to do it from
+)
+
+// shell is one lane into an environment, with its connection.
+type shell struct {
+	*lane.Lane
+	stdin  io.Writer // the lane's
+	hangUp func()    // ends the connection, whatever the shell does
+
+	// lifeline says that the environment ends with this connection. Its lane
+	// serves like the others, but not a command with input, whose end would
+	// be the connection's.
+	lifeline bool
+}
+
+// shells are the lanes into one environment. Commands that overlap take one
+// each; a few are kept for the next ones. One whose command left processes
+// behind is not used again, but read until it ends, so that they do not block.
+type shells struct {
+	// dial starts another shell. Its connection is read by calling adopt.
+	dial func(ctx context.Context) (*shell, error)
+
+	ctx    context.Context // ends on close
+	cancel context.CancelFunc
+	work   sync.WaitGroup // readers of connections, and warm; Add only under mu and while !closed
+
+	mu      sync.Mutex // guards the rest; held for moments
+	closed  bool
+	live    map[*shell]struct{} // whose connection is being read
+	idle    []*shell
+	demand  bool // more than one was needed at once, so a spare is worth its while
+	warming bool
+}
+
+func newShells(dial func(context.Context) (*shell, error)) *shells {
+	p := &shells{dial: dial, live: make(map[*shell]struct{})}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// adopt takes a shell in and reads its connection until that ends.
+func (p *shells) adopt(s *shell, read func() error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		s.hangUp()
+		return ErrClosed
+	}
+	p.live[s] = struct{}{}
+	p.work.Go(func() {
+		s.Broken(read())
+		s.hangUp()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.live, s)
+	})
+	return nil
+}
+
+// take returns a shell that nobody uses, and whether it is new.
+func (p *shells) take(ctx context.Context, input bool) (s *shell, fresh bool, err error) {
+	p.mu.Lock()
+	for i := len(p.idle) - 1; i >= 0 && s == nil; i-- {
+		if candidate := p.idle[i]; !input || !candidate.lifeline {
+			s = candidate
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+		}
+	}
+	if s == nil {
+		p.demand = true
+	}
+	p.mu.Unlock()
+	if s != nil {
+		return s, false, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
+	s, err = p.dial(ctx)
+	return s, true, err
+}
+
+// give takes a shell back after its command, which may have left processes.
+func (p *shells) give(s *shell, survivors bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case s.Reusable() && !p.closed && len(p.idle) < maxIdleShells:
+		p.idle = append(p.idle, s)
+	case !survivors && !s.lifeline:
+		s.hangUp()
+	}
+	if p.demand && !p.warming && !p.closed && !p.hasSpareLocked() {
+		p.warming = true
+		p.work.Go(p.warm)
+	}
+}
+
+func (p *shells) hasSpareLocked() bool {
+	for _, s := range p.idle {
+		if !s.lifeline {
+			return true
+		}
+	}
+	return false
+}
+
+// warm starts a shell before it is needed.
+func (p *shells) warm() {
+	s, err := p.dial(p.ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.warming = false
+	if err == nil {
+		p.idle = append(p.idle, s)
+	}
+}
+
+// close ends all connections and waits for their readers, no longer than ctx.
+func (p *shells) close(ctx context.Context) error {
+	p.cancel()
+	p.mu.Lock()
+	p.closed = true
+	for s := range p.live {
+		s.hangUp()
+	}
+	p.mu.Unlock()
+	return wait(ctx, &p.work)
+}
+
+// exec runs a command on a shell. Its errors are those of package lane.
+func (p *shells) exec(ctx context.Context, c Command) (int, error) {
+	for {
+		s, fresh, err := p.take(ctx, c.Stdin != nil)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", lane.ErrNotStarted, err)
+		}
+		result, err := p.execOn(ctx, s, c)
+		// A kept shell whose connection died of age is found out here.
+		if lost := errors.Is(err, lane.ErrNotStarted) && s.Err() != nil; lost && !fresh && ctx.Err() == nil {
+			continue
+		}
+		return result.ExitCode, err
+	}
+}
+
+func (p *shells) execOn(ctx context.Context, s *shell, c Command) (lane.Result, error) {
+	run := s.Start(lane.Command{
+		Script: c.Script,
+		Dir:    c.Dir,
+		Env:    c.Env,
+		RunID:  c.Env[RunIDEnv],
+		Stdin:  c.Stdin,
+		Stdout: c.Stdout,
+		Stderr: c.Stderr,
+	})
+	select {
+	case <-run.Done():
+	case <-ctx.Done():
+		if !p.end(ctx, run) {
+			p.give(s, false)
+			return lane.Result{}, ctx.Err()
+		}
+	}
+	result, err := run.Result()
+	p.give(s, result.Survivors)
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return result, err
+}
+
+// end is the ladder of D3.5 from a shell of its own: TERM to the command's
+// group, two seconds in which all may leave, KILL. It reports whether the
+// command has ended.
+func (p *shells) end(ctx context.Context, run *lane.Run) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer cancel()
+	select {
+	case <-run.Started():
+	case <-run.Done():
+	case <-ctx.Done():
+	}
+	if pid := run.Pid(); pid > 1 {
+		_, _ = p.script(ctx, fmt.Sprintf("pid=%d\n%s", pid, endSource)) // the command's end is the proof
+	}
+	select {
+	case <-run.Done():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// end.sh sends TERM to the group $pid and KILL to what is left of it.
+//
+//go:embed end.sh
+var endSource string
+
+// script runs a few lines of ours and returns what they print.
+func (p *shells) script(ctx context.Context, script string) (string, error) {
+	s, _, err := p.take(ctx, false)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	run := s.Start(lane.Command{Script: script, Dir: "/", RunID: newRunID(), Stdout: &out, Stderr: &out})
+	select {
+	case <-run.Done():
+	case <-ctx.Done():
+		p.give(s, false)
+		return "", ctx.Err()
+	}
+	result, err := run.Result()
+	p.give(s, result.Survivors)
+	if err == nil && result.ExitCode != 0 {
+		err = fmt.Errorf("code %d: %s", result.ExitCode, strings.TrimSpace(out.String()))
+	}
+	return out.String(), err
+}
