@@ -48,7 +48,7 @@ func TestTheMirrorIsTheOneOfApt(t *testing.T) {
 }
 
 func TestTheProgramsOfThisMachineServeWhereDebootstrapCannot(t *testing.T) {
-	const tag = "terminal-test/ownfiles:1"
+	tag := ownTag(t)
 	img, err := debian()
 	if err != nil {
 		t.Skip(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -48,6 +49,13 @@ func run(t *testing.T, image, user string, cmd ...string) (output string, code i
 	return buf.String(), code
 }
 
+// ownTag is one that no other test process makes.
+func ownTag(t *testing.T) string {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // for the file of its lock
+	return fmt.Sprintf("terminal-test/own:%d", os.Getpid())
+}
+
 func TestBusyboxHasAShellAndNoBash(t *testing.T) {
 	out, code := run(t, Busybox(t), "", "sh", "-c", "id -un; command -v bash; echo x >/tmp/x && cat /tmp/x; cd; pwd")
 	assert.Equal(t, "root\nx\n/root\n", out)
@@ -83,13 +91,12 @@ func TestDefaultHasTheNameTheLibraryUses(t *testing.T) {
 }
 
 func TestAnImageIsMadeOnceByManyAtATime(t *testing.T) {
-	const tag = "terminal-test/once:1"
+	tag := ownTag(t)
 	cli := Engine(t)
 	img, err := busybox()
 	if err != nil {
 		t.Skip(err)
 	}
-	img.recipe = "once " + t.TempDir() // no earlier run's
 	made := 0
 	rootfsOf := img.rootfs
 	img.rootfs = func(ctx context.Context) (io.ReadCloser, error) {
