@@ -71,7 +71,7 @@ func (x *dockerExecutor) start(ctx context.Context, o opening) error {
 	defer limit.Stop()
 	select {
 	case <-main.Ready():
-		x.shells.give(main, false)
+		x.shells.give(main, false, "")
 	case <-x.gone:
 		return fmt.Errorf("%w: docker: container of %s ended at once: %w", ErrUnavailable, x.docker.Image, x.why)
 	case <-limit.C:

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +19,7 @@ import (
 
 const (
 	maxIdleShells = 8               // kept for the next commands; more are let go
+	retiredCheck  = 16              // how many retired ones make a look worth while whether all are still needed
 	endLimit      = 6 * time.Second // for ending a command: its grace, and a shell to do it from
 )
 
@@ -34,7 +37,8 @@ type shell struct {
 
 // shells are the lanes into one environment. Commands that overlap take one
 // each; a few are kept for the next ones. One whose command left processes
-// behind is not used again, but read until it ends, so that they do not block.
+// behind is retired: not used again, but kept and read while they live, because
+// a closed pipe would kill them and a full one would block them.
 type shells struct {
 	// dial starts another shell. Its connection is read by calling adopt.
 	dial func(ctx context.Context) (*shell, error)
@@ -43,16 +47,19 @@ type shells struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // readers of connections, and warm; Add only under mu and while !closed
 
-	mu      sync.Mutex // guards the rest; held for moments
-	closed  bool
-	live    map[*shell]struct{} // whose connection is being read
-	idle    []*shell
-	demand  bool // more than one was needed at once, so a spare is worth its while
-	warming bool
+	mu       sync.Mutex // guards the rest; held for moments
+	closed   bool
+	live     map[*shell]struct{} // whose connection is being read
+	idle     []*shell
+	retired  map[*shell]string // and the run ids of what was left
+	demand   bool              // more than one was needed at once, so a spare is worth its while
+	warming  bool
+	clearing bool
+	clearAt  int // how many retired ones it takes
 }
 
 func newShells(dial func(context.Context) (*shell, error)) *shells {
-	p := &shells{dial: dial, live: make(map[*shell]struct{})}
+	p := &shells{dial: dial, live: make(map[*shell]struct{}), retired: make(map[*shell]string), clearAt: retiredCheck}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -72,6 +79,8 @@ func (p *shells) adopt(s *shell, read func() error) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		delete(p.live, s)
+		delete(p.retired, s)
+		p.idle = slices.DeleteFunc(p.idle, func(other *shell) bool { return other == s })
 	})
 	return nil
 }
@@ -99,19 +108,34 @@ func (p *shells) take(ctx context.Context, input bool) (s *shell, fresh bool, er
 	return s, true, err
 }
 
-// give takes a shell back after its command, which may have left processes.
-func (p *shells) give(s *shell, survivors bool) {
+// give takes a shell back after its command. fed says that it was given input,
+// left is its run id if it left processes.
+func (p *shells) give(s *shell, fed bool, left string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case s.Reusable() && !p.closed && len(p.idle) < maxIdleShells:
 		p.idle = append(p.idle, s)
-	case !survivors && !s.lifeline:
+	case s.lifeline:
+	case s.Reusable() || s.Err() != nil || fed && left == "":
 		s.hangUp()
+	case left != "":
+		p.retired[s] = left
+	}
+	if len(p.retired) >= p.clearAt && !p.clearing && !p.closed {
+		p.clearing = true
+		p.work.Go(p.clear)
 	}
 	if p.demand && !p.warming && !p.closed && !p.hasSpareLocked() {
 		p.warming = true
 		p.work.Go(p.warm)
+	}
+}
+
+// abandon gives up a shell whose command has not ended.
+func (p *shells) abandon(s *shell) {
+	if !s.lifeline {
+		s.hangUp()
 	}
 }
 
@@ -133,6 +157,32 @@ func (p *shells) warm() {
 	if err == nil {
 		p.idle = append(p.idle, s)
 	}
+}
+
+// carried.sh prints those of the words $ids that some process carries.
+//
+//go:embed carried.sh
+var carriedSource string
+
+// clear lets go of retired shells whose processes have ended.
+func (p *shells) clear() {
+	p.mu.Lock()
+	asked := maps.Clone(p.retired)
+	p.mu.Unlock()
+	ids := slices.Collect(maps.Values(asked))
+	out, err := p.script(p.ctx, fmt.Sprintf("ids='%s'\n%s", strings.Join(ids, " "), carriedSource))
+	carried := strings.Fields(out)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clearing = false
+	for s, id := range asked {
+		if err == nil && !slices.Contains(carried, id) {
+			s.hangUp()
+			delete(p.retired, s)
+		}
+	}
+	p.clearAt = max(retiredCheck, 2*len(p.retired))
 }
 
 // close ends all connections and waits for their readers, no longer than ctx.
@@ -177,12 +227,16 @@ func (p *shells) execOn(ctx context.Context, s *shell, c Command) (lane.Result, 
 	case <-run.Done():
 	case <-ctx.Done():
 		if !p.end(ctx, run) {
-			p.give(s, false)
+			p.abandon(s)
 			return lane.Result{}, ctx.Err()
 		}
 	}
 	result, err := run.Result()
-	p.give(s, result.Survivors)
+	left := ""
+	if result.Survivors {
+		left = c.Env[RunIDEnv]
+	}
+	p.give(s, c.Stdin != nil, left)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -227,11 +281,11 @@ func (p *shells) script(ctx context.Context, script string) (string, error) {
 	select {
 	case <-run.Done():
 	case <-ctx.Done():
-		p.give(s, false)
+		p.abandon(s)
 		return "", ctx.Err()
 	}
 	result, err := run.Result()
-	p.give(s, result.Survivors)
+	p.give(s, false, "")
 	if err == nil && result.ExitCode != 0 {
 		err = fmt.Errorf("code %d: %s", result.ExitCode, strings.TrimSpace(out.String()))
 	}
