@@ -195,7 +195,7 @@ func (l *Lane) Start(c Command) *Run {
 	}
 	word := newWord()
 	r.stdout.scanner.word, r.stderr.scanner.word = word, word
-	env, line := c.environment(), c.request(word)
+	env := c.environment()
 
 	l.mu.Lock()
 	switch {
@@ -209,19 +209,22 @@ func (l *Lane) Start(c Command) *Run {
 		defer l.mu.Unlock()
 		return r.refuse(errSpent)
 	}
-	if env != l.env {
+	if env == l.env {
+		env = ""
+	} else {
 		l.env = env
-		line = strings.TrimSuffix(env, "\n") + ";" + line
 	}
-	if !l.told {
-		l.told = true
-		line = bootstrap + line
-	}
+	told := l.told
+	l.told = true
 	l.run = r
 	l.spent = c.Stdin != nil
 	l.mu.Unlock()
 
-	go r.send(line)
+	lines, enough := c.request(word, env)
+	if !told {
+		lines, enough = bootstrap+lines, len(bootstrap)+enough
+	}
+	go r.send(lines, enough)
 	return r
 }
 

@@ -16,55 +16,42 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A flavour is a shell to run lanes and commands with.
+// A flavour is a shell to run lanes with, and one to run commands with.
 type flavour struct {
-	name  string
-	lane  []string // what stands for sh in Argv
-	shell string   // what runs the commands
+	name        string
+	sh, command string
+	busybox     bool
 }
 
 var flavours = []flavour{
-	{"dash", []string{"dash"}, "dash"},
-	{"bash", []string{"bash"}, "bash"},
-	{"bash as sh", []string{"bash", "--posix"}, ""},
-	{"busybox", []string{"busybox", "sh"}, ""},
-	{"dash for bash", []string{"dash"}, ""},
+	{name: "dash", sh: "dash", command: "dash"},
+	{name: "bash", sh: "bash", command: "bash"},
+	{name: "busybox", sh: "busybox", command: "ash", busybox: true},
+	{name: "dash for bash", sh: "dash"},
 }
 
 func eachFlavour(t *testing.T, test func(t *testing.T, f flavour)) {
 	t.Helper()
 	for _, f := range flavours {
-		t.Run(f.name, func(t *testing.T) {
-			f.require(t)
-			test(t, f)
-		})
+		t.Run(f.name, func(t *testing.T) { test(t, f) })
 	}
 }
 
-func (f flavour) require(tb testing.TB) {
-	tb.Helper()
-	if _, err := exec.LookPath(f.lane[0]); err != nil {
-		tb.Skipf("no %s here: %v", f.lane[0], err)
-	}
-}
-
-func (f flavour) argv(t testing.TB) []string {
-	shell := f.shell
-	if f.lane[0] == "busybox" {
-		shell = busyboxShell(t)
-	}
-	argv := Argv(shell)
-	return append(append([]string{}, f.lane...), argv[1:]...)
-}
-
-// busyboxShell is an ash that can be called by one name.
-func busyboxShell(t testing.TB) string {
+// start starts a lane in a shell that is the sh on its PATH.
+func (f flavour) start(t testing.TB, env ...string) *shellProcess {
 	t.Helper()
-	path, err := exec.LookPath("busybox")
-	require.NoError(t, err)
-	link := t.TempDir() + "/ash"
-	require.NoError(t, os.Symlink(path, link))
-	return link
+	program, err := exec.LookPath(f.sh)
+	if err != nil {
+		t.Skipf("no %s here: %v", f.sh, err)
+	}
+	bin := t.TempDir()
+	require.NoError(t, os.Symlink(program, bin+"/sh"))
+	if f.busybox {
+		require.NoError(t, os.Symlink(program, bin+"/ash"))
+	}
+	argv := Argv(f.command)
+	argv[0] = bin + "/sh"
+	return startLane(t, argv, append([]string{"PATH=" + bin + ":" + os.Getenv("PATH")}, env...)...)
 }
 
 // A shellProcess is a lane to a process of this machine.
@@ -140,7 +127,7 @@ func newRunID() string { return "test-" + strings.TrimPrefix(string(newWord()), 
 
 func TestExitCodes(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
-		p := startLane(t, f.argv(t))
+		p := f.start(t)
 		for script, code := range map[string]int{
 			"":                         0,
 			"true":                     0,

@@ -2,6 +2,7 @@ package lane
 
 import (
 	_ "embed"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
@@ -19,6 +20,9 @@ const longestArg = 128<<10 - 1
 
 // runIDEnv is the variable by which a command's processes can be found.
 const runIDEnv = "TERMINAL_RUN_ID"
+
+//go:embed command.sh
+var commandSource string
 
 //go:embed bootstrap.sh
 var bootstrapSource string
@@ -45,8 +49,11 @@ func Argv(shell string) []string {
 	return []string{"sh", "-c", listen, "sh", shell}
 }
 
-// bootstrap is the first line a shell is sent.
-var bootstrap = Line(bootstrapSource)
+// bootstrap is the first line a shell is sent. The locale is looked at before
+// command.sh changes it.
+var bootstrap = `lane_lc=${LC_ALL-};lane_locale="unset LC_ALL${LC_ALL+;export LC_ALL=\"\$lane_lc\"}";lane_def=;` +
+	"lane_text=" + quote(withoutComments(commandSource)) + `;eval "$lane_text";` +
+	Line(bootstrapSource)
 
 // Line makes one line of a script, for a shell that reads a line and evals it
 // and has a newline in lane_n. Lines that are comments are left out.
@@ -77,20 +84,30 @@ const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./
 
 var quoter = strings.NewReplacer("'", `'\''`, "\n", `'"$lane_n"'`)
 
-// request is the line that runs the command.
-func (c *Command) request(word []byte) string {
+// request is what makes the shell run the command: the lines, and how many
+// bytes of them must have been written for it to start. env is the definition
+// of the environment if it has changed, else "". The standby reads the first
+// line and becomes the command, the lane's shell reads the others when that
+// has ended. With Stdin there are no others: the lane's shell itself must run
+// the command, so that it knows not to go on reading.
+func (c *Command) request(word []byte, env string) (lines string, enough int) {
 	mode := "x"
 	if c.merged() {
 		mode += "m"
-	}
-	if c.Stdin != nil {
-		mode += "i"
 	}
 	value := c.Env[runIDEnv]
 	if value == c.RunID {
 		value = ""
 	}
 	var b strings.Builder
+	if c.Stdin != nil {
+		mode += "i"
+		b.WriteString("lane_back\n")
+	}
+	if env != "" {
+		env = "lane_def=" + quote(env) + `;eval "$lane_def"`
+		b.WriteString(env + ";")
+	}
 	b.WriteString("lane_run ")
 	b.Write(word[1:])
 	for _, arg := range append([]string{mode, c.Dir, c.RunID, value}, pieces(c.Script)...) {
@@ -98,7 +115,16 @@ func (c *Command) request(word []byte) string {
 		b.WriteString(quote(arg))
 	}
 	b.WriteByte('\n')
-	return b.String()
+	enough = b.Len()
+	if c.Stdin != nil {
+		return b.String(), enough
+	}
+	fmt.Fprintf(&b, "lane_end %s %s %s", word[1:], mode, c.RunID)
+	if env != "" {
+		b.WriteString(";lane_more\n" + env)
+	}
+	b.WriteByte('\n')
+	return b.String(), enough
 }
 
 // pieces cuts a script into what can be arguments.
@@ -139,7 +165,7 @@ func (c *Command) environment() string {
 	if odd.Len() > 0 {
 		run += ` "$lane_env1" --` + odd.String()
 	}
-	return "lane_env() { " + locale + "; }; lane_exec() { " + run + ` "$@"; }` + "\n"
+	return "lane_env() { " + locale + "; }; lane_exec() { " + run + ` "$@"; }`
 }
 
 // isOdd tells whether a variable must go through env(1): a name that no shell

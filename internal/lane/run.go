@@ -149,8 +149,9 @@ func (r *Run) Result() (Result, error) {
 // 0 while it is not known, or if it cannot be: without setsid(1) or /proc.
 func (r *Run) Pid() int { return int(r.pid.Load()) }
 
-// send writes the command's line, and then its input.
-func (r *Run) send(line string) {
+// send writes the command's lines, of which the first bytes are enough to start
+// it, and then its input.
+func (r *Run) send(lines string, enough int) {
 	l := r.lane
 	<-l.ready
 	l.mu.Lock()
@@ -166,19 +167,20 @@ func (r *Run) send(line string) {
 	r.sending = true
 	l.mu.Unlock()
 
-	n, err := io.WriteString(l.stdin, line)
+	n, err := io.WriteString(l.stdin, lines)
 
 	l.mu.Lock()
 	r.sending = false
-	r.sent = n >= len(line)
+	r.sent = n >= enough
+	whole := n >= len(lines)
 	switch {
-	case !r.sent:
+	case !whole:
 		l.breakLocked(fmt.Errorf("%w: %w", ErrBroken, errors.Join(err, io.ErrShortWrite)))
 	case l.broken != nil:
 		r.lostLocked()
 	}
 	l.mu.Unlock()
-	if !r.sent {
+	if !whole {
 		_ = l.hangUp()
 		return
 	}
