@@ -70,12 +70,13 @@ lane_snapshot() {
 
 # lane_look sets lane_left to 2 if processes of the command are left, to 1 if
 # there are some that may be, else to 0. Only those are looked at that were not
-# there before, unless pids have been given out anew.
+# there before, unless pids have been given out anew. The parent, if it can be
+# seen at all, has the other ends of the pipes.
 lane_look() {
 	lane_left=0
 	lane_after=0
 	read -r lane_x lane_x lane_x lane_x lane_after </proc/loadavg
-	[ "$lane_after" -ge "$lane_last" ] || lane_seen=" /proc/$$ "
+	[ "$lane_after" -ge "$lane_last" ] || lane_seen=" /proc/$$ /proc/$PPID "
 	for lane_dir in /proc/[0-9]*; do
 		case $lane_seen in *" $lane_dir "*) continue ;; esac
 		lane_judge
@@ -85,12 +86,12 @@ lane_look() {
 
 # lane_judge looks at the process in lane_dir. It is innocent if it has no
 # memory any more: a zombie, or one that exits. In the middle of an exec there is
-# no environment, or it ends early, so what is not there must be missing twice.
-# What keeps its environment from us, or holds this lane's pipes, may be the
-# command's.
+# no environment, nor an end of it (the 49th of these fields), or it ends early;
+# so that is waited for, and what is not there must be missing twice. What may
+# not be looked at, or holds this lane's pipes, may be the command's.
 lane_judge() {
 	lane_tries=0 lane_environ=
-	while [ "$lane_tries" -lt 20 ]; do
+	while [ "$lane_tries" -lt 2000 ]; do
 		lane_tries=$((lane_tries + 1)) lane_x=
 		read -r lane_x <"$lane_dir/stat"
 		set -- ${lane_x##*) }
@@ -98,15 +99,22 @@ lane_judge() {
 		[ "${21:-0}" != 0 ] || return
 		lane_before=$lane_environ
 		lane_carries && lane_left=2 && return
-		[ -z "$lane_environ" ] || [ "$lane_environ" != "$lane_before" ] || break
+		if [ -n "$lane_environ" ]; then
+			[ "$lane_environ" != "$lane_before" ] || break
+		elif [ "$lane_tries" -gt 3 ]; then
+			[ -e "$lane_dir/root" ] && [ "${49:-0}" = 0 ] || break
+		fi
 	done
+	if ! [ -e "$lane_dir/root" ]; then
+		[ ! -d "$lane_dir" ] || lane_left=1
+		return
+	fi
 	for lane_x in "$lane_dir"/fd/*; do
 		if [ "$lane_x" -ef /proc/$$/fd/3 ] || [ "$lane_x" -ef /proc/$$/fd/4 ]; then
 			lane_left=1
 			return
 		fi
 	done
-	[ -n "$lane_environ" ] || [ -e "$lane_x" ] || ! [ -d "$lane_dir" ] || lane_left=1
 }
 
 # lane_carries tells whether lane_dir's environment has the run id; read skips

@@ -65,6 +65,11 @@ func startLane(t testing.TB, argv []string, env ...string) *shellProcess {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
+	return startCommand(t, cmd)
+}
+
+func startCommand(t testing.TB, cmd *exec.Cmd) *shellProcess {
+	t.Helper()
 	stdin, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	stdout, err := cmd.StdoutPipe()
