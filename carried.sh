@@ -10,7 +10,9 @@ look() {
 for dir in /proc/[0-9]*; do
 	[ "$dir" != /proc/1 ] || continue # the container's init
 	{ look <"$dir/environ"; } 2>/dev/null || {
-		[ ! -d "$dir" ] || echo "$ids"
+		args= # threads of the kernel and zombies have none
+		{ IFS= read -r args <"$dir/cmdline"; } 2>/dev/null
+		[ -z "$args" ] || echo "$ids"
 		continue
 	}
 	for id in ${seen:+$ids}; do
