@@ -1,6 +1,6 @@
 # What a lane's shell is told before its first command, without these comments
 # and after command.sh, which it has in lane_text. It does not return.
-unset lane_before lane_code lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
+unset lane_before lane_code lane_envend lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
 cd /
 
 lane_shell=$1
@@ -15,14 +15,14 @@ lane_env1=$(command -v env || echo env)
 
 # lane_stand keeps a standby until it has become a command and that has ended.
 # Where it cannot be had it ends at once, and so it does if it is killed: then
-# the line it was to read is this shell's.
+# the line it was to read is this shell's, or the next if it had begun with it.
 lane_stand() {
 	lane_snapshot
 	if [ -z "$lane_setsid" ] || [ -n "$lane_direct" ]; then
 		return
 	fi
 	(
-		export lane_text lane_def lane_shell lane_env1 lane_lc lane_locale
+		export lane_text lane_tag lane_def lane_shell lane_env1 lane_lc lane_locale
 		exec "$lane_setsid" "$lane_sh" -c 'eval "$lane_text";lane_wait'
 	)
 	lane_code=$?
@@ -79,36 +79,52 @@ lane_look() {
 	[ "$lane_after" -ge "$lane_last" ] || lane_seen=" /proc/$$ /proc/$PPID "
 	for lane_dir in /proc/[0-9]*; do
 		case $lane_seen in *" $lane_dir "*) continue ;; esac
+		lane_was=$lane_left
 		lane_judge
+		[ "$lane_left" = 0 ] || lane_lingers || lane_left=$lane_was
 		[ "$lane_left" != 2 ] || return
 	done
 }
 
-# lane_judge looks at the process in lane_dir. It is innocent if it has no
-# memory any more: a zombie, or one that exits. In the middle of an exec there is
-# no environment, nor an end of it (the 49th of these fields), or it ends early;
-# so that is waited for, and what is not there must be missing twice. What may
-# not be looked at, or holds this lane's pipes, may be the command's.
+# lane_lingers tells whether the process in lane_dir is not just about to end,
+# as the one from which a shell's here document is read. Whoever waits for what
+# survivors write has the time for that.
+lane_lingers() {
+	lane_tries=0
+	while [ "$lane_tries" -lt 50 ]; do
+		lane_tries=$((lane_tries + 1))
+		lane_lives || return
+	done
+}
+
+# lane_lives tells whether the process in lane_dir has any memory: a zombie has
+# none, nor one that exits. lane_envend is where its environment ends, or 0.
+lane_lives() {
+	lane_x=
+	read -r lane_x <"$lane_dir/stat"
+	set -- ${lane_x##*) }
+	lane_envend=${49:-0}
+	[ "${1:-Z}" != Z ] && [ "$1" != X ] && [ "${21:-0}" != 0 ]
+}
+
+# lane_judge looks at the process in lane_dir. It is innocent if it does not
+# live. In the middle of an exec there is no environment, nor an end of it, or it
+# ends early; so that is waited for, and what is not there must be missing twice.
+# What may not be looked at, or holds this lane's pipes, may be the command's.
 lane_judge() {
 	lane_tries=0 lane_environ=
 	while [ "$lane_tries" -lt 2000 ]; do
-		lane_tries=$((lane_tries + 1)) lane_x=
-		read -r lane_x <"$lane_dir/stat"
-		set -- ${lane_x##*) }
-		case ${1:-Z} in Z | X) return ;; esac
-		[ "${21:-0}" != 0 ] || return
+		lane_tries=$((lane_tries + 1))
+		lane_lives || return
 		lane_before=$lane_environ
 		lane_carries && lane_left=2 && return
 		if [ -n "$lane_environ" ]; then
 			[ "$lane_environ" != "$lane_before" ] || break
 		elif [ "$lane_tries" -gt 3 ]; then
-			[ -e "$lane_dir/root" ] && [ "${49:-0}" = 0 ] || break
+			[ -e "$lane_dir/root" ] || { lane_left=1; return; }
+			[ "$lane_envend" = 0 ] || break
 		fi
 	done
-	if ! [ -e "$lane_dir/root" ]; then
-		[ ! -d "$lane_dir" ] || lane_left=1
-		return
-	fi
 	for lane_x in "$lane_dir"/fd/*; do
 		if [ "$lane_x" -ef /proc/$$/fd/3 ] || [ "$lane_x" -ef /proc/$$/fd/4 ]; then
 			lane_left=1

@@ -56,10 +56,14 @@ lane_refuse() {
 	exit 0
 }
 
-# lane_more does one line more.
+# lane_more does one line more. A standby that was killed may have read half a
+# line, so what does not begin with the lane's tag is the other half.
 lane_more() {
-	IFS= read -r lane_l || exit 0
-	eval "$lane_l"
+	while :; do
+		IFS= read -r lane_l || exit 0
+		case $lane_l in "$lane_tag"*) break ;; esac
+	done
+	eval "${lane_l#"$lane_tag"}"
 }
 
 # lane_wait is the standby: it does lines until one makes it the command, or
@@ -67,7 +71,7 @@ lane_more() {
 # is the command's pid. Its variables came through the environment, where they
 # must not stay.
 lane_wait() {
-	for lane_x in text def shell env1 lc locale; do
+	for lane_x in text tag def shell env1 lc locale; do
 		eval "lane_l=\$lane_$lane_x; unset lane_$lane_x; lane_$lane_x=\$lane_l"
 	done
 	lane_session= lane_pid=$$

@@ -9,13 +9,24 @@
 // stdin, line by line. Nothing is written before it has announced itself, so
 // whatever is in the way of that, no command has started.
 //
-// The first line defines the functions of bootstrap.sh. Each command is one
-// line more, which calls lane_run with a word, the directory, the run id and
-// the script; a newline in any of them is written as "$lane_n". In front of it
-// goes the definition of a function that exports the environment, if that has
-// changed. The shell forks a process that enters the directory, exports the
-// variables and becomes setsid(1), then the command's own shell; so every
-// command is a fresh process in a session of its own.
+// The first line defines the functions of command.sh and bootstrap.sh. From
+// then on the shell keeps a standby: a shell in a session of its own, made by
+// setsid(1), that waits for the next command. A command is these lines:
+//
+//	lane_run WORD MODE DIR ID VALUE SCRIPT...   read by the standby, which enters the
+//	                                            directory, exports the variables and
+//	                                            becomes the command's shell
+//	lane_end WORD MODE ID                       read by the lane's shell when that has ended
+//
+// Every line begins with a random tag of the lane's, so that the rest of one of
+// which a standby read half before it was killed is not taken for a line. A
+// newline in any of the words is written as "$lane_n". In front of the first
+// line, and after the second, goes the definition of a function that exports
+// the environment, if that has changed. Each command is so a fresh process in
+// a session of its own, but neither a fork nor setsid(1) is waited for. Without
+// a standby, because there is no setsid(1) or somebody killed it, the lane's
+// shell reads the first line and forks. So it does for a command with Stdin,
+// which gets the rest of the lane's stdin: it must be the shell's last.
 //
 // The word is 128 random bits that the command does not get to see, after a
 // byte 0x1e. It makes the marks by which this end knows what is going on, each
@@ -72,6 +83,7 @@ type Lane struct {
 	stdout, stderr stream
 	ready          chan struct{} // closed by announceLocked or breakLocked
 	announcement   scanner       // of stdout's writer only
+	tag            string        // random; every line to the shell begins with it
 
 	mu        sync.Mutex // guards the rest and the Run's fields that say so; held for moments, never while reading or writing
 	announced bool
@@ -90,7 +102,7 @@ type Lane struct {
 // of pipes and connections does. The caller copies what the shell writes into
 // Stdout and Stderr, and says with Broken when that has ended.
 func New(stdin io.WriteCloser) *Lane {
-	l := &Lane{stdin: stdin, ready: make(chan struct{})}
+	l := &Lane{stdin: stdin, ready: make(chan struct{}), tag: string(newWord()[1:])}
 	l.announcement.word = []byte(readyText)
 	l.stdout = stream{lane: l}
 	l.stderr = stream{lane: l, isStderr: true}
@@ -220,9 +232,10 @@ func (l *Lane) Start(c Command) *Run {
 	l.spent = c.Stdin != nil
 	l.mu.Unlock()
 
-	lines, enough := c.request(word, env)
+	lines, enough := c.request(l.tag, word, env)
 	if !told {
-		lines, enough = bootstrap+lines, len(bootstrap)+enough
+		first := "lane_tag=" + l.tag + ";" + bootstrap
+		lines, enough = first+lines, len(first)+enough
 	}
 	go r.send(lines, enough)
 	return r
@@ -259,14 +272,15 @@ func (l *Lane) take(s *stream, p []byte) []byte {
 		side = &r.stderr
 	}
 	r.busy++
-	began, ended := side.began, side.ended
+	ended := side.ended
+	wanted := side.began && !(r.stdout.ended && !r.left && ended)
 	l.mu.Unlock()
 
 	out, tail, rest, found := p, []byte(nil), []byte(nil), false
 	if !ended {
 		out, tail, rest, found = side.scanner.next(p)
 	}
-	if began && len(out) > 0 {
+	if wanted && len(out) > 0 {
 		side.give(out)
 	}
 
@@ -276,7 +290,7 @@ func (l *Lane) take(s *stream, p []byte) []byte {
 	if found {
 		r.markedLocked(s, tail)
 	}
-	r.goOnLocked(began && len(out) > 0)
+	r.goOnLocked(wanted && len(out) > 0)
 	return rest
 }
 

@@ -49,8 +49,8 @@ func Argv(shell string) []string {
 	return []string{"sh", "-c", listen, "sh", shell}
 }
 
-// bootstrap is the first line a shell is sent. The locale is looked at before
-// command.sh changes it.
+// bootstrap is the first line a shell is sent, after its tag. The locale is
+// looked at before command.sh changes it.
 var bootstrap = `lane_lc=${LC_ALL-};lane_locale="unset LC_ALL${LC_ALL+;export LC_ALL=\"\$lane_lc\"}";lane_def=;` +
 	"lane_text=" + quote(withoutComments(commandSource)) + `;eval "$lane_text";` +
 	Line(bootstrapSource)
@@ -90,7 +90,7 @@ var quoter = strings.NewReplacer("'", `'\''`, "\n", `'"$lane_n"'`)
 // line and becomes the command, the lane's shell reads the others when that
 // has ended. With Stdin there are no others: the lane's shell itself must run
 // the command, so that it knows not to go on reading.
-func (c *Command) request(word []byte, env string) (lines string, enough int) {
+func (c *Command) request(tag string, word []byte, env string) (lines string, enough int) {
 	mode := "x"
 	if c.merged() {
 		mode += "m"
@@ -102,8 +102,9 @@ func (c *Command) request(word []byte, env string) (lines string, enough int) {
 	var b strings.Builder
 	if c.Stdin != nil {
 		mode += "i"
-		b.WriteString("lane_back\n")
+		b.WriteString(tag + "lane_back\n")
 	}
+	b.WriteString(tag)
 	if env != "" {
 		env = "lane_def=" + quote(env) + `;eval "$lane_def"`
 		b.WriteString(env + ";")
@@ -119,9 +120,9 @@ func (c *Command) request(word []byte, env string) (lines string, enough int) {
 	if c.Stdin != nil {
 		return b.String(), enough
 	}
-	fmt.Fprintf(&b, "lane_end %s %s %s", word[1:], mode, c.RunID)
+	fmt.Fprintf(&b, "%slane_end %s %s %s", tag, word[1:], mode, c.RunID)
 	if env != "" {
-		b.WriteString(";lane_more\n" + env)
+		b.WriteString(";lane_more\n" + tag + env)
 	}
 	b.WriteByte('\n')
 	return b.String(), enough

@@ -113,7 +113,9 @@ func newRun(l *Lane, c Command) *Run {
 	r := &Run{lane: l, command: c, started: make(chan struct{}), done: make(chan struct{})}
 	r.stdout.w, r.stderr.w = c.Stdout, c.Stderr
 	r.stderr.began = true
-	r.stderr.ended = c.merged()
+	if c.merged() {
+		r.stderr = side{ended: true} // nobody writes there
+	}
 	return r
 }
 

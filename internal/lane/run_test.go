@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestEachStreamKeepsItsBytes(t *testing.T) {
@@ -384,18 +385,16 @@ func killPrinted(t *testing.T, text string) {
 }
 
 func TestAProcessWithoutTheRunIDThatHoldsThePipesSpendsTheLane(t *testing.T) {
+	const until = ` </dev/null & echo $!; until [ "$(tr -d '\0' </proc/$!/environ)" = A=b ]; do :; done`
 	eachFlavour(t, func(t *testing.T, f flavour) {
-		p := f.start(t)
-		got := p.must(t, Command{Script: "env -i setsid sleep 30 & echo $!"})
-		require.False(t, p.Reusable())
-		killPrinted(t, got.stdout)
-		<-p.closed(t)
-
-		p = f.start(t)
-		got = p.must(t, Command{Script: "env -i A=b setsid sleep 30 >/dev/null 2>&1 </dev/null & echo $!; until [ \"$(tr -d '\\0' </proc/$!/environ)\" = A=b ]; do :; done"})
-		require.False(t, got.Survivors)
-		require.True(t, p.Reusable())
-		killPrinted(t, got.stdout)
+		for redirect, holds := range map[string]bool{"2>/dev/null": true, ">/dev/null": true, ">/dev/null 2>&1": false} {
+			p := f.start(t)
+			got := p.must(t, Command{Script: "env -i A=b setsid sleep 30 " + redirect + until})
+			require.False(t, got.Survivors)
+			require.Equal(t, !holds, p.Reusable(), redirect)
+			killPrinted(t, got.stdout)
+			<-p.closed(t)
+		}
 	})
 }
 
@@ -482,26 +481,30 @@ func TestAThousandCommands(t *testing.T) {
 	})
 }
 
+// A standby that dies may still take a few bytes of the line with it; then the
+// command has not started.
 func TestAStandbyThatIsKilledLosesNothing(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
-		for _, stdin := range []string{"", "text"} {
-			p := f.start(t)
-			p.must(t, Command{Script: "A", Env: map[string]string{"A": "1"}})
-			for range 3 {
-				children := childrenOf(t, p.cmd.Process.Pid)
-				for _, pid := range children {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
-				require.Equal(t, "1\n", p.must(t, Command{Script: "echo $A", Env: map[string]string{"A": "1"}}).stdout)
-			}
+		p := f.start(t)
+		killed := func(c Command) ran {
 			for _, pid := range childrenOf(t, p.cmd.Process.Pid) {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
-			if stdin != "" {
-				require.Equal(t, "2"+stdin, p.must(t, Command{Script: "printf $A; cat", Env: map[string]string{"A": "2"}, Stdin: strings.NewReader(stdin)}).stdout)
-				<-p.ended
+			got, err := p.run(t, c)
+			if err == nil {
+				return got
 			}
+			require.ErrorIs(t, err, ErrNotStarted)
+			return p.must(t, c)
 		}
+		p.must(t, Command{Script: ":", Env: map[string]string{"A": "0"}})
+		for i := range 6 {
+			env := map[string]string{"A": strconv.Itoa(i / 2)}
+			require.Equal(t, env["A"], killed(Command{Script: "printf %s $A", Env: env}).stdout)
+		}
+		got := killed(Command{Script: "printf $A; cat", Env: map[string]string{"A": "2"}, Stdin: strings.NewReader("text\n")})
+		require.Equal(t, "2text\n", got.stdout)
+		<-p.ended
 	})
 }
 
@@ -648,7 +651,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		_, err := io.ReadFull(e.stdin, make([]byte, len(bootstrap)+5))
+		_, err := io.ReadFull(e.stdin, make([]byte, len(bootstrap)+150))
 		require.NoError(t, err)
 		e.Broken(nil)
 		err = result(r)
@@ -669,7 +672,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		readLines(t, e.stdin, true)
+		readLines(t, e.stdin)
 		e.Broken(errCut)
 		err := result(r)
 		require.ErrorIs(t, err, ErrBroken)
@@ -680,7 +683,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin, true)
+		word := readLines(t, e.stdin)
 		fmt.Fprintf(e.Stdout(), "\x1e%ss12\nout\x1e%se0 0\n", word, word)
 		e.Broken(nil)
 		require.ErrorIs(t, result(r), ErrBroken)
@@ -690,7 +693,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin, true)
+		word := readLines(t, e.stdin)
 		fmt.Fprintf(e.Stdout(), "\x1e%sne\n", word)
 		e.Broken(nil)
 		err := result(r)
@@ -701,7 +704,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin, true)
+		word := readLines(t, e.stdin)
 		fmt.Fprintf(e.Stdout(), "\x1e%ss12\nout\x1e%se3 2\n", word, word)
 		fmt.Fprintf(e.Stderr(), "\x1e%s\n", word)
 		e.Broken(errCut)
@@ -713,7 +716,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin, true)
+		word := readLines(t, e.stdin)
 		fmt.Fprintf(e.Stdout(), "\x1e%se137 0\n", word)
 		fmt.Fprintf(e.Stderr(), "\x1e%s\n", word)
 		require.ErrorIs(t, result(r), ErrNotStarted)
@@ -724,7 +727,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		e := newFarEnd()
 		r := e.start()
 		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin, true)
+		word := readLines(t, e.stdin)
 		fmt.Fprintf(e.Stdout(), "\x1e%s?\n", word)
 		require.ErrorIs(t, result(r), ErrBroken)
 		require.NoError(t, e.Close())
@@ -732,10 +735,10 @@ func TestAStreamThatBreaks(t *testing.T) {
 }
 
 // readLines reads a request, after the bootstrap, and returns its word.
-func readLines(t *testing.T, r io.Reader, first bool) string {
+func readLines(t *testing.T, r io.Reader) string {
 	t.Helper()
 	var text []byte
-	for one := make([]byte, 1); !strings.HasSuffix(string(text), "\n") || !strings.Contains(string(text), "lane_more\nlane_def"); {
+	for one := make([]byte, 1); !strings.HasSuffix(string(text), "\n") || !strings.Contains(string(text), "lane_more\n") || strings.HasSuffix(string(text), "lane_more\n"); {
 		_, err := r.Read(one)
 		require.NoError(t, err)
 		text = append(text, one...)
@@ -743,6 +746,23 @@ func readLines(t *testing.T, r io.Reader, first bool) string {
 	_, rest, ok := strings.Cut(string(text), ";lane_run ")
 	require.True(t, ok)
 	return rest[:32]
+}
+
+// What comes between two commands is nobody's.
+func TestOutputOutsideOfTheMarksIsDiscarded(t *testing.T) {
+	e := newFarEnd()
+	var stdout, stderr bytes.Buffer
+	fmt.Fprint(e.Stdout(), readyText+"\nstray")
+	fmt.Fprint(e.Stderr(), "stray")
+	r := e.Start(Command{Dir: "/", RunID: "id", Stdout: &stdout, Stderr: &stderr})
+	word := readLines(t, e.stdin)
+	fmt.Fprintf(e.Stdout(), "stray\x1e%ss12\nout\x1e%se3 0\nstray", word, word)
+	fmt.Fprintf(e.Stderr(), "err\x1e%s\nstray", word)
+	<-r.Done()
+	require.Equal(t, "out", stdout.String())
+	require.Equal(t, "err", stderr.String())
+	require.True(t, e.Reusable())
+	require.NoError(t, e.Close())
 }
 
 // A writer that is slow is not used when Done is closed.
@@ -755,7 +775,7 @@ func TestWritersAreNotUsedAfterDone(t *testing.T) {
 		return len(p), nil
 	})})
 	fmt.Fprint(e.Stdout(), readyText+"\n")
-	word := readLines(t, e.stdin, true)
+	word := readLines(t, e.stdin)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -788,4 +808,55 @@ func TestAWriterThatFailsLosesTheRest(t *testing.T) {
 	require.Equal(t, 2, got.ExitCode)
 	require.Equal(t, 1, calls)
 	require.True(t, p.Reusable())
+}
+
+// A halver writes one half, waits until it has been read, and lets something
+// happen before the other.
+type halver struct {
+	*os.File
+	between func()
+}
+
+func (h *halver) WriteString(s string) (int, error) {
+	half := strings.Index(s, "HALF")
+	if half < 0 {
+		return h.File.WriteString(s)
+	}
+	if n, err := h.File.WriteString(s[:half]); err != nil {
+		return n, err
+	}
+	for unread := 1; unread > 0; {
+		unread, _ = unix.IoctlGetInt(int(h.Fd()), unix.TIOCINQ)
+	}
+	h.between()
+	n, err := h.File.WriteString(s[half:])
+	return half + n, err
+}
+
+func (h *halver) Write(p []byte) (int, error) { return h.WriteString(string(p)) }
+
+func TestTheOtherHalfOfALineIsNotRun(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, f flavour) {
+		p := f.start(t)
+		p.must(t, Command{Script: ":"})
+		file := filepath.Join(t.TempDir(), "file")
+		stdin, ok := p.Lane.stdin.(interface{ Fd() uintptr })
+		require.True(t, ok)
+		fd, err := unix.Dup(int(stdin.Fd()))
+		require.NoError(t, err)
+		own := p.Lane.stdin
+		other := os.NewFile(uintptr(fd), "stdin")
+		p.Lane.stdin = &halver{other, func() {
+			for _, pid := range childrenOf(t, p.cmd.Process.Pid) {
+				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			}
+		}}
+		_, err = p.run(t, Command{Script: "HALF; touch " + file + "\ntouch " + file})
+		require.ErrorIs(t, err, ErrNotStarted)
+		require.NoFileExists(t, file)
+		p.Lane.stdin = own
+		require.NoError(t, other.Close())
+		require.True(t, p.Reusable())
+		require.Equal(t, "fine\n", p.must(t, Command{Script: "echo fine"}).stdout)
+	})
 }
