@@ -31,24 +31,28 @@ func localShells(t *testing.T) *shells {
 		if err != nil {
 			return nil, err
 		}
-		out, w, err := os.Pipe()
+		out, err := cmd.StdoutPipe()
 		if err != nil {
 			return nil, err
 		}
-		cmd.Stdout = w // the commands here have one stream
+		said, err := cmd.StderrPipe()
+		if err != nil {
+			return nil, err
+		}
 		if err := cmd.Start(); err != nil {
 			return nil, err
 		}
-		_ = w.Close()
-		hangUp := sync.OnceFunc(func() {
+		s := &shell{Lane: lane.New(stdin), stdin: stdin, hangUp: func() {
 			_ = stdin.Close()
 			_ = out.Close()
-		})
-		s := &shell{Lane: lane.New(stdin), stdin: stdin, hangUp: hangUp}
+			_ = said.Close()
+		}}
 		return s, p.adopt(s, func() error {
+			var both sync.WaitGroup
+			both.Go(func() { _, _ = io.Copy(s.Stderr(), said) })
 			_, err := io.Copy(s.Stdout(), out)
-			go func() { _ = cmd.Wait() }()
-			return err
+			both.Wait()
+			return errors.Join(err, cmd.Wait())
 		})
 	})
 	t.Cleanup(func() { require.NoError(t, p.close(context.Background())) })
