@@ -44,7 +44,7 @@ func parseOwner(label string) (o owner, ok bool) {
 		return o, false
 	}
 	pid, err := strconv.Atoi(parts[3])
-	return owner{parts[0], parts[1], parts[2], pid, parts[4]}, err == nil
+	return owner{parts[0], parts[1], parts[2], pid, parts[4]}, err == nil && pid > 0
 }
 
 // isDead tells whether o has provably ended, as seen by me: its pid means
