@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/moby/moby/client"
 )
@@ -52,7 +53,22 @@ func parseOwner(label string) (o owner, ok bool) {
 func (o owner) isDead(me owner) bool {
 	comparable := me.boot != "" && me.pids != "" && me.started != "" &&
 		o.host == me.host && o.boot == me.boot && o.pids == me.pids && o.started != ""
-	return comparable && startTime(o.pid) != o.started
+	if !comparable {
+		return false
+	}
+	started := startTime(o.pid)
+	return started != o.started && (started != "" || !exists(o.pid))
+}
+
+// exists tells whether there is a process, also where /proc hides those of
+// other users.
+func exists(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	defer p.Release()
+	return !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
 // removeOrphans removes the containers of this library whose owner is dead.
