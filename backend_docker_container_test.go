@@ -106,14 +106,17 @@ func (l *dockerLab) out(t testing.TB, command string) string {
 	return strings.TrimSuffix(res.Output, "\n")
 }
 
-// processes prints the command lines of all that runs in a container, without
-// a program that might not be there. Its own has none of the words searched.
-const processes = `for p in /proc/[0-9]*; do
-	[ "$p" = /proc/$$ ] || while IFS= read -r l || [ -n "$l" ]; do printf '%s ' "${p#/proc/}" "$l"; echo; break; done <"$p/cmdline"
-done 2>/dev/null | tr '\000' ' '`
-
-// processes is the same, of the default task.
-func (l *dockerLab) processes(t testing.TB) string { return l.out(t, processes) }
+// top lists all that runs in a task's container, as the daemon's host sees it.
+func (l *dockerLab) top(t testing.TB, id string) string {
+	t.Helper()
+	found, err := l.cli.ContainerTop(context.Background(), id, client.ContainerTopOptions{Arguments: []string{"-eo", "pid,uid,stat,args"}})
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, p := range found.Processes {
+		b.WriteString(strings.Join(p, " ") + "\n")
+	}
+	return b.String()
+}
 
 // started returns a writer that closes the channel when the word has come.
 func started(word string) (io.Writer, <-chan struct{}) {
@@ -294,5 +297,65 @@ func TestDockerRemovesOnlyContainersWhoseOwnerIsDead(t *testing.T) {
 	}
 	for name, c := range cases {
 		assert.Equal(t, !c.removed, left[name], name)
+	}
+}
+
+// A limit must find processes of other users too: root in the container has no
+// CAP_SYS_PTRACE, so it may not look into their environment.
+func TestDockerLimitLeavesNoProcessHoweverItHid(t *testing.T) {
+	const hide = "setsid sleep 1001 & (setsid nohup sleep 1002 >/dev/null 2>&1 &) ; sleep 1003"
+	const stubborn = "trap '' TERM HUP INT; " + hide + " & while :; do sleep 1004; done"
+	su := func(script string) string { return fmt.Sprintf("su -s /bin/sh user -c %q", script) }
+	priv := func(ids string) string {
+		return "setsid setpriv --clear-groups " + ids + " sh -c \"trap '' TERM; setsid sleep 1001 & sleep 1002\" & "
+	}
+	for _, c := range []struct {
+		name, image, user, script string
+		hidden                    int // processes to wait for before the limit
+	}{
+		{"busybox", "busybox", "", hide, 3},
+		{"busybox, TERM ignored", "busybox", "", stubborn, 4},
+		{"busybox, Docker.User, TERM ignored", "busybox", "user", stubborn, 4},
+		{"busybox, uid without name, TERM ignored", "busybox", "4321:4322", stubborn, 4},
+		{"busybox, su, TERM ignored", "busybox", "", "setsid " + su(stubborn) + " & " + su(hide), 7},
+		{"debian", "debian", "", hide, 3},
+		{"debian, TERM ignored", "debian", "", stubborn, 4},
+		{"debian, Docker.User, TERM ignored", "debian", "1000:1000", stubborn, 4},
+		{"debian, su", "debian", "", "useradd user; setsid " + su(hide) + " & sleep 1005", 4},
+		{"debian, another uid", "debian", "", priv("--reuid 1234 --regid 1234") + "sleep 1005", 3},
+		{"debian, another uid, group of root", "debian", "", "useradd -u 1234 user; " + priv("--reuid 1234") + "sleep 1005", 3},
+		{"debian, another group", "debian", "", priv("--regid 7") + "sleep 1005", 3},
+		{"debian, three users of a group", "debian", "", priv("--reuid 1001 --regid 9") + priv("--reuid 1002 --regid 9") + priv("--reuid 1003 --regid 9") + "sleep 1005", 7},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			lab := newDockerLab(t, terminal.Docker{Image: dockerImages[c.image](t), User: c.user}, terminal.Config{})
+			lab.out(t, "echo kept >/tmp/file")
+			id := lab.id(t, terminal.DefaultTask)
+			const limit = 2 * time.Second
+			began := time.Now()
+			hidden := make(chan string, 1)
+			go func() {
+				var top string
+				for time.Since(began) < limit-200*time.Millisecond {
+					if top = lab.top(t, id); strings.Count(top, " sleep 100") >= c.hidden {
+						top = ""
+						break
+					}
+				}
+				hidden <- top
+			}()
+			res, err := lab.Run(t.Context(), terminal.Request{Command: c.script, Timeout: limit})
+			took := time.Since(began)
+			assert.ErrorIs(t, err, terminal.ErrTimeout)
+			assert.Equal(t, 124, res.ExitCode)
+			assert.Empty(t, res.Notice)
+			assert.Empty(t, <-hidden, "not all of its processes were seen")
+			t.Logf("took %v", took.Round(time.Millisecond))
+			assert.Less(t, took, limit+3*time.Second)
+			assert.NotContains(t, lab.top(t, id), "sleep 100")
+			assert.NotContains(t, lab.out(t, "cat /proc/[0-9]*/cmdline | tr '\\000' ' '"), "sleep 100")
+			assert.Equal(t, "kept", lab.out(t, "cat /tmp/file"))
+		})
 	}
 }

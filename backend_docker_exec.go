@@ -327,8 +327,8 @@ func (x *dockerExecutor) Kill(ctx context.Context, runID string) error {
 		}
 		return fmt.Errorf("docker: kill run: %w", err)
 	}
-	for _, uid := range strings.Fields(strangers) {
-		if err := x.killAs(ctx, uid, runID); err != nil {
+	for _, user := range strings.Fields(strangers) {
+		if err := x.killAs(ctx, user, runID); err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,14 @@
-# Prints the uid of every user whose processes may not be looked into from
-# here. A process that has ended meanwhile has no status to read.
+# Prints the uid:gid of all processes that may not be looked into from here:
+# it takes both to be allowed to. A process that has ended meanwhile has no
+# status to read.
 peek() { return 0; }
 user() {
-	while read -r key uid rest; do
-		[ "$key" = Uid: ] && return 0
+	uid=
+	while read -r key id rest; do
+		case $key in
+		Uid:) uid=$id ;;
+		Gid:) [ -n "$uid" ]; return ;;
+		esac
 	done
 	return 1
 }
@@ -12,8 +17,8 @@ for dir in /proc/[0-9]*; do
 	[ "$dir" != /proc/1 ] || continue # the container's init
 	{ peek <"$dir/environ"; } 2>/dev/null && continue
 	{ user <"$dir/status"; } 2>/dev/null || continue
-	case $seen in *" $uid "*) continue ;; esac
-	seen="$seen$uid "
-	echo "$uid"
+	case $seen in *" $uid:$id "*) continue ;; esac
+	seen="$seen$uid:$id "
+	echo "$uid:$id"
 done
 exit 0
