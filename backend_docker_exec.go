@@ -3,12 +3,15 @@
 package terminal
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 	"sync"
 	"syscall"
@@ -174,12 +177,27 @@ func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
 	return nil
 }
 
-// makeDir makes dir as root and gives it to the user, unless it is there.
+// makeDir makes dir for the user, unless it is there. Where the user may not,
+// the daemon does: in a container of another user's root has no capabilities.
 func (x *dockerExecutor) makeDir(ctx context.Context, dir string) error {
-	out, code, err := x.execAs(ctx, "0", []string{"sh", "-c", `[ -d "$1" ] || { mkdir -p "$1" && chown "$2" "$1"; }`, "sh", dir, x.docker.User}, nil)
+	const script = `[ -d "$1" ] || mkdir -p -- "$1" 2>/dev/null || echo "$(id -u) $(id -g)"`
+	out, code, err := x.execAs(ctx, x.docker.User, []string{"sh", "-c", script, "sh", dir}, nil)
 	if err == nil && code != 0 {
 		err = fmt.Errorf("code %d: %s", code, strings.TrimSpace(out))
 	}
+	if err != nil || out == "" {
+		return err
+	}
+	made := tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(path.Clean(dir), "/") + "/", Mode: 0o755, ModTime: time.Now()}
+	if _, err := fmt.Sscan(out, &made.Uid, &made.Gid); err != nil {
+		return fmt.Errorf("ids of user %q: %w", x.docker.User, err)
+	}
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	if err := errors.Join(w.WriteHeader(&made), w.Close()); err != nil {
+		return err
+	}
+	_, err = x.daemon.CopyToContainer(ctx, x.id, client.CopyToContainerOptions{DestinationPath: "/", Content: &content})
 	return err
 }
 
