@@ -22,12 +22,6 @@ import (
 	"github.com/terminal-go/terminal/internal/lane"
 )
 
-const (
-	createLimit = time.Minute      // for one step of making a container
-	lingerLimit = 10 * time.Second // for such a step once nobody wants it any more, and for removal after a failure
-	readyLimit  = 10 * time.Second // for the shell of a container that has started
-)
-
 // container.sh is the main process of every container. It is sent as a line
 // over the connection that it waits on, and not given as an argument, where a
 // command's pkill -f might take it for what it is not.
@@ -67,13 +61,6 @@ func (d Docker) Open(ctx context.Context, task string) (Executor, error) {
 	return x, nil
 }
 
-// inBackground runs f at once and returns a function that waits for it.
-func inBackground(f func() error) (wait func() error) {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	return func() error { return <-done }
-}
-
 func (d Docker) open(ctx context.Context, dm daemon, o opening, task string, me owner) (*dockerExecutor, error) {
 	if d.Pull == PullAlways {
 		if err := d.pull(ctx, dm, o.log); err != nil {
@@ -105,7 +92,7 @@ func (d Docker) open(ctx context.Context, dm daemon, o opening, task string, me 
 // making was given up halfway, or whose reply was lost, is found by its name.
 func (d Docker) create(ctx context.Context, dm daemon, o opening, task string, me owner) (*dockerExecutor, error) {
 	name := "terminal-" + newRunID()[:16]
-	step, cancel := lingering(ctx)
+	step, cancel := lingering(ctx, createLimit)
 	defer cancel()
 	created, err := dm.ContainerCreate(step, client.ContainerCreateOptions{
 		Name:       name,
@@ -128,17 +115,6 @@ func (d Docker) create(ctx context.Context, dm daemon, o opening, task string, m
 		err = ctx.Err()
 	}
 	return nil, err
-}
-
-// lingering returns a context that outlives ctx for a while: a request that is
-// cut off leaves behind what the daemon was about to make.
-func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
-	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(lingerLimit, cancel)
-		context.AfterFunc(step, func() { timer.Stop() })
-	})
-	return step, func() { stop(); cancel() }
 }
 
 // refused says what an answer of the daemon means for the caller: what is

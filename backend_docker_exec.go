@@ -53,7 +53,7 @@ func (x *dockerExecutor) start(ctx context.Context, o opening) error {
 	if err != nil {
 		return x.docker.refused("attach to container", x.daemon, err)
 	}
-	step, cancel := lingering(ctx)
+	step, cancel := lingering(ctx, createLimit)
 	defer cancel()
 	if _, err := x.daemon.ContainerStart(step, x.id, client.ContainerStartOptions{}); err != nil {
 		main.hangUp()

@@ -5,71 +5,9 @@ package terminal
 import (
 	"context"
 	"errors"
-	"os"
-	"strconv"
-	"strings"
-	"syscall"
 
 	"github.com/moby/moby/client"
 )
-
-// owner is the process that a container belongs to: where to look for it, and
-// its identity there.
-type owner struct {
-	host, boot, pids string // host name, boot id, and pid namespace: where a pid means something
-	pid              int
-	started          string // see process
-}
-
-// self returns this process as an owner. Where there is no /proc the boot id
-// is missing, and nobody can prove then that the owner is gone.
-func self() owner {
-	var o owner
-	o.host, _ = os.Hostname()
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	o.boot = strings.TrimSpace(string(boot))
-	o.pids, _ = os.Readlink("/proc/self/ns/pid")
-	o.pid = os.Getpid()
-	o.started = startTime(o.pid)
-	return o
-}
-
-// String is the form of the label.
-func (o owner) String() string {
-	return strings.Join([]string{o.host, o.boot, o.pids, strconv.Itoa(o.pid), o.started}, " ")
-}
-
-func parseOwner(label string) (o owner, ok bool) {
-	parts := strings.Split(label, " ")
-	if len(parts) != 5 {
-		return o, false
-	}
-	pid, err := strconv.Atoi(parts[3])
-	return owner{parts[0], parts[1], parts[2], pid, parts[4]}, err == nil && pid > 0
-}
-
-// isDead tells whether o has provably ended, as seen by me: its pid means
-// something here, and is not o's.
-func (o owner) isDead(me owner) bool {
-	comparable := me.boot != "" && me.pids != "" && me.started != "" &&
-		o.host == me.host && o.boot == me.boot && o.pids == me.pids && o.started != ""
-	if !comparable {
-		return false
-	}
-	started := startTime(o.pid)
-	return started != o.started && (started != "" || !exists(o.pid))
-}
-
-// exists tells whether there is a process, also where /proc hides those of
-// other users.
-func exists(pid int) bool {
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		return false
-	}
-	defer p.Release()
-	return !errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
-}
 
 // removeOrphans removes the containers of this library whose owner is dead.
 func removeOrphans(ctx context.Context, dm daemon, me owner) error {

@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	maxIdleShells = 8               // kept for the next commands; more are let go
-	retiredCheck  = 16              // how many retired ones make a look worth while whether all are still needed
-	endLimit      = 6 * time.Second // for ending a command: its grace, and a shell to do it from
+	maxIdleShells = 8                // kept for the next commands; more are let go
+	retiredCheck  = 16               // how many retired ones make a look worth while whether all are still needed
+	readyLimit    = 10 * time.Second // for the shell of an environment that has started
+	endLimit      = 6 * time.Second  // for ending a command: its grace, and a shell to do it from
 )
 
 // shell is one lane into an environment, with its connection.
@@ -190,11 +191,18 @@ func (p *shells) close(ctx context.Context) error {
 	p.cancel()
 	p.mu.Lock()
 	p.closed = true
+	p.mu.Unlock()
+	p.hangUp()
+	return wait(ctx, &p.work)
+}
+
+// hangUp ends all connections.
+func (p *shells) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for s := range p.live {
 		s.hangUp()
 	}
-	p.mu.Unlock()
-	return wait(ctx, &p.work)
 }
 
 // exec runs a command on a shell. Its errors are those of package lane.
