@@ -129,6 +129,7 @@ func (e *environment) builtin() map[string]Backend {
 	return map[string]Backend{
 		"local":  Local{PassEnv: e.list("TERMINAL_PASS_ENV")},
 		"docker": Docker{Image: e.text("TERMINAL_DOCKER_IMAGE")},
+		"modal":  Modal{Image: e.text("TERMINAL_MODAL_IMAGE")},
 	}
 }
 

@@ -1,0 +1,413 @@
+//go:build !terminal_nomodal
+
+package terminal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"syscall"
+	"time"
+
+	modal "github.com/modal-labs/modal-client/go"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/terminal-go/terminal/internal/lane"
+)
+
+const (
+	watchPause  = 5 * time.Second // between two looks whether the sandbox lives, while commands run
+	stdinChunk  = 512 << 10       // bytes of input in one call
+	goneLimit   = 2 * time.Second // for Modal to notice that a sandbox has ended after a stream has
+	streamGrace = time.Second     // from the end of one output stream of a shell to the other's
+)
+
+// modalExecutor is one task's sandbox.
+type modalExecutor struct {
+	modal Modal
+	workspace
+	sandbox *modal.Sandbox
+	shells  *shells
+	gone    chan struct{} // closed when it is known that the sandbox has ended
+	why     error         // set before gone is closed
+
+	ctx     context.Context // ends on Close
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup // commands; Add only under mu and while !closed
+	watches sync.WaitGroup // see watch; Add only by a command
+
+	mu       sync.Mutex // guards the rest; held for moments
+	closed   bool
+	commands int  // that run
+	suspect  bool // a shell has been lost since the sandbox was seen alive
+	stop     context.CancelFunc
+}
+
+func newModalExecutor(m Modal, w workspace, sb *modal.Sandbox) *modalExecutor {
+	x := &modalExecutor{modal: m, workspace: w, sandbox: sb, gone: make(chan struct{})}
+	x.shells = newShells(x.dial)
+	x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	return x
+}
+
+// start gets the first shell, and makes the working directory.
+func (x *modalExecutor) start(ctx context.Context, o opening) error {
+	s, err := x.dial(ctx)
+	if err != nil {
+		return x.modal.refused("start a shell in sandbox "+x.sandbox.SandboxID, err)
+	}
+	limit := time.NewTimer(readyLimit)
+	defer limit.Stop()
+	select {
+	case <-s.Ready():
+	case <-limit.C:
+		return fmt.Errorf("%w: modal: no answer from the shell in sandbox %s after %v", ErrNotStarted, x.sandbox.SandboxID, readyLimit)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.Err(); err != nil {
+		if gone := x.settled(ctx); gone != nil {
+			return fmt.Errorf("%w: %w", ErrNotStarted, gone)
+		}
+		return fmt.Errorf("%w: modal: image %s has no usable sh, and commands need one: %w; choose an image with a shell", ErrUnavailable, x.modal.Image, err)
+	}
+	x.shells.give(s, false, "")
+	if o.dir == "" || o.dir == "/" || o.dir == "/tmp" {
+		return nil
+	}
+	var said bytes.Buffer
+	code, err := x.Exec(ctx, Command{
+		Script: `mkdir -p -- "$TERMINAL_DIR"`,
+		Dir:    "/",
+		Env:    map[string]string{"TERMINAL_DIR": o.dir, RunIDEnv: newRunID()},
+		Stdout: &said,
+		Stderr: &said,
+	})
+	if err == nil && code != 0 {
+		return fmt.Errorf("%w: modal: make directory %s: code %d: %s", ErrUnavailable, o.dir, code, bytes.TrimSpace(said.Bytes()))
+	}
+	return err
+}
+
+// dial starts another shell in the sandbox.
+func (x *modalExecutor) dial(ctx context.Context) (*shell, error) {
+	x.mu.Lock()
+	suspect := x.suspect
+	x.mu.Unlock()
+	if suspect { // the SDK would try for ten seconds to reach a sandbox that is no more
+		if gone := x.state(ctx); gone != nil {
+			return nil, gone
+		}
+	}
+	p, err := x.sandbox.Exec(ctx, lane.Argv(x.modal.Shell), nil)
+	if err != nil {
+		x.suspicious(true)
+		return nil, err
+	}
+	in := &modalStdin{to: p.Stdin, over: x.over, closed: make(chan struct{})}
+	s := &shell{Lane: lane.New(in), stdin: in, hangUp: func() {
+		_ = in.Close()
+		_ = p.Stdout.Close()
+		_ = p.Stderr.Close()
+	}}
+	in.fail = s.hangUp
+	return s, x.shells.adopt(s, func() error {
+		err := readBoth(s, p)
+		x.suspicious(true)
+		_ = in.Close()
+		in.work.Wait()
+		in.ending.Wait()
+		return err
+	})
+}
+
+func (x *modalExecutor) suspicious(yes bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.suspect = yes
+}
+
+// readBoth copies a shell's two streams to its lane until both have ended. A
+// short while after the first the second is given up: the shell is no more.
+func readBoth(s *shell, p *modal.ContainerProcess) error {
+	ended := make(chan error, 2)
+	copying := func(to io.Writer, from io.Reader) {
+		_, err := io.Copy(to, from)
+		ended <- err
+	}
+	go copying(s.Stdout(), p.Stdout)
+	go copying(s.Stderr(), p.Stderr)
+	err := <-ended
+	grace := time.AfterFunc(streamGrace, func() {
+		_ = p.Stdout.Close()
+		_ = p.Stderr.Close()
+	})
+	defer grace.Stop()
+	if second := <-ended; err == nil && grace.Stop() {
+		err = second
+	}
+	return err
+}
+
+// modalStdin is a shell's input. The SDK's can neither be closed nor given up
+// while a call is under way, so the calls have goroutines of their own.
+type modalStdin struct {
+	to     io.WriteCloser
+	over   func() bool // the sandbox needs no end of input any more
+	fail   func()      // ends the connection
+	once   sync.Once
+	closed chan struct{}
+	work   sync.WaitGroup // calls of Write, one at a time
+	ending sync.WaitGroup // the call of Close
+}
+
+// Write counts what may have been written, so that nobody takes for unsent
+// what is not known to be: a call that failed may have done its work.
+func (in *modalStdin) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		chunk := bytes.Clone(b[n:min(len(b), n+stdinChunk)])
+		select {
+		case <-in.closed:
+			return n, io.ErrClosedPipe
+		default:
+		}
+		done := make(chan error, 1)
+		in.work.Go(func() {
+			_, err := in.to.Write(chunk)
+			done <- err
+		})
+		n += len(chunk)
+		select {
+		case err = <-done:
+		case <-in.closed:
+			return n, io.ErrClosedPipe
+		}
+		if status.Code(err) == codes.FailedPrecondition {
+			return n, err // nobody reads any more; the output tells the rest
+		}
+		if err != nil {
+			in.fail()
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Close sends the end of the input, in the background, behind the call that
+// may be under way.
+func (in *modalStdin) Close() error {
+	in.once.Do(func() {
+		close(in.closed)
+		in.ending.Go(func() {
+			in.work.Wait()
+			if !in.over() {
+				_ = in.to.Close() // fails where the shell has gone, which is as well
+			}
+		})
+	})
+	return nil
+}
+
+// state returns nil if the sandbox runs, else ErrGone with what became of it.
+// A Modal that does not answer tells nothing.
+func (x *modalExecutor) state(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	code, err := x.sandbox.Poll(ctx, nil)
+	if err == nil && code == nil {
+		x.suspicious(false)
+	}
+	return x.verdict(code, err)
+}
+
+// verdict is what an answer about the sandbox's end says.
+func (x *modalExecutor) verdict(code *int, err error) error {
+	var why error
+	switch {
+	case status.Code(err) == codes.NotFound || errors.As(err, &modal.NotFoundError{}):
+		why = fmt.Errorf("%w: modal: sandbox %s is not known any more", ErrGone, x.sandbox.SandboxID)
+	case err != nil || code == nil:
+		return nil
+	case *code == 124:
+		why = fmt.Errorf("%w: modal: sandbox %s reached the end of its life; raise Modal.Lifetime, %v", ErrGone, x.sandbox.SandboxID, x.modal.Lifetime)
+	case *code == 137:
+		why = fmt.Errorf("%w: modal: sandbox %s was terminated or ran out of memory; if it was memory, raise Modal.MemoryMiB", ErrGone, x.sandbox.SandboxID)
+	default:
+		why = fmt.Errorf("%w: modal: sandbox %s ended with %d; it may have been idle for Modal.IdleTimeout, %v", ErrGone, x.sandbox.SandboxID, *code, x.modal.IdleTimeout)
+	}
+	return x.lost(why)
+}
+
+// lost books the end of the sandbox, and ends what waits for it.
+func (x *modalExecutor) lost(why error) error {
+	x.mu.Lock()
+	select {
+	case <-x.gone:
+	default:
+		x.why = why
+		close(x.gone)
+	}
+	x.mu.Unlock()
+	x.shells.hangUp()
+	return x.why
+}
+
+// over tells whether there is nobody left to talk to.
+func (x *modalExecutor) over() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	select {
+	case <-x.gone:
+		return true
+	default:
+		return x.closed
+	}
+}
+
+// settled returns ErrGone if the sandbox has ended or ends in a moment, as it
+// may have where a stream from it broke.
+func (x *modalExecutor) settled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, goneLimit)
+	defer cancel()
+	code, err := x.sandbox.Wait(ctx, nil)
+	return x.verdict(&code, err)
+}
+
+// begin books a command, and refuses it after Close.
+func (x *modalExecutor) begin() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return ErrClosed
+	}
+	select {
+	case <-x.gone:
+		return x.why
+	default:
+	}
+	x.running.Add(1)
+	if x.commands++; x.commands == 1 {
+		ctx, cancel := context.WithCancel(x.ctx)
+		x.stop = cancel
+		x.watches.Go(func() { x.watch(ctx) })
+	}
+	return nil
+}
+
+func (x *modalExecutor) end() {
+	x.mu.Lock()
+	if x.commands--; x.commands == 0 {
+		x.stop()
+	}
+	x.mu.Unlock()
+	x.running.Done()
+}
+
+// watch looks whether the sandbox lives, while commands run: a stream from a
+// machine that is no more may stay silent for ever.
+func (x *modalExecutor) watch(ctx context.Context) {
+	tick := time.NewTicker(watchPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if x.state(ctx) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Exec runs the command; see Executor.
+func (x *modalExecutor) Exec(ctx context.Context, c Command) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, notStarted(err)
+	}
+	if err := x.begin(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	defer x.end()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(x.ctx, func() { end(context.Cause(x.ctx)) })()
+
+	code, err := x.shells.exec(ctx, c)
+	if err == nil {
+		return code, nil
+	}
+	return code, x.explain(ctx, err)
+}
+
+// explain says what an error of a lane means for the command.
+func (x *modalExecutor) explain(ctx context.Context, err error) error {
+	never := errors.Is(err, lane.ErrNotStarted)
+	var refused *fs.PathError
+	switch {
+	case x.ctx.Err() != nil:
+		err = ErrClosed
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case never && errors.As(err, &refused):
+		return notStarted(refused)
+	case never && errors.Is(err, syscall.E2BIG):
+		return notStarted(err)
+	default:
+		if gone := x.settled(ctx); gone != nil {
+			err = gone
+		} else if !never {
+			err = fmt.Errorf("modal: connection into sandbox %s lost, so it is not known how the command ended: %w", x.sandbox.SandboxID, err)
+		}
+	}
+	if never {
+		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	return err
+}
+
+// Ping returns ErrGone if the sandbox has ended; see Pinger.
+func (x *modalExecutor) Ping(ctx context.Context) error {
+	select {
+	case <-x.gone:
+		return x.why
+	default:
+		return x.state(ctx)
+	}
+}
+
+// Kill ends every process of a run; see Killer.
+func (x *modalExecutor) Kill(ctx context.Context, runID string) error {
+	if runID == "" {
+		return errors.New("modal: kill run: no run id")
+	}
+	if _, err := x.shells.script(ctx, "(\n"+sweepScript(runID)+"\n) || exit\n"); err != nil {
+		if gone := x.Ping(ctx); gone != nil {
+			return gone
+		}
+		return fmt.Errorf("modal: kill run: %w", err)
+	}
+	return nil
+}
+
+// Close terminates the sandbox, with what runs in it.
+func (x *modalExecutor) Close(ctx context.Context) error {
+	x.mu.Lock()
+	again := x.closed
+	x.closed = true
+	x.mu.Unlock()
+	if again {
+		return nil
+	}
+	x.cancel(ErrClosed)
+	err := terminate(ctx, x.sandbox)
+	err = errors.Join(err, x.shells.close(ctx), wait(ctx, &x.running), wait(ctx, &x.watches))
+	err = errors.Join(err, x.sandbox.Detach())
+	x.workspace.close()
+	return err
+}
