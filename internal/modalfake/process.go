@@ -310,7 +310,7 @@ func (s *Server) killAll(b *sandbox) error {
 	if !ran {
 		return nil
 	}
-	return killMarked(b.mark, leaders)
+	return s.census.killMarked(b.mark, leaders)
 }
 
 func firstNonEmpty(words ...string) string {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // killLimit is how long the processes of a sandbox may take to die of KILL.
-const killLimit = 5 * time.Second
+const killLimit = 10 * time.Second
 
 func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
@@ -36,27 +37,27 @@ func killLeader(p *os.Process, group bool) {
 // killMarked kills whatever carries the mark or is in the session of one of
 // the leaders, until two looks in a row find nobody: a process in the middle
 // of an exec shows no environment.
-func killMarked(mark string, leaders func() []*os.Process) error {
+func (c *census) killMarked(mark string, leaders func() []*os.Process) error {
 	if len(mark) < 32 {
 		return fmt.Errorf("kill processes: mark %q is too short", mark) // the empty one is in every environment
 	}
 	end := time.Now().Add(killLimit)
 	for clean := 0; ; time.Sleep(time.Millisecond) {
-		found := carriers(mark)
 		sessions := make(map[int]bool)
 		for _, p := range leaders() {
 			sessions[p.Pid] = true
 		}
-		if len(sessions) > 0 {
-			found = append(found, processes(func(q process) bool { return sessions[q.session] })...)
+		found := 0
+		for _, q := range c.take() {
+			if sessions[q.session] || strings.Contains(q.marks, mark) {
+				q.kill()
+				found++
+			}
 		}
-		for _, q := range found {
-			q.kill()
-		}
-		if len(found) > 0 {
+		if found > 0 {
 			clean = 0
 			if time.Now().After(end) {
-				return fmt.Errorf("kill processes: %d of them still there", len(found))
+				return fmt.Errorf("kill processes: %d of them still there", found)
 			}
 			continue
 		}
@@ -66,24 +67,69 @@ func killMarked(mark string, leaders func() []*os.Process) error {
 	}
 }
 
+// carriers counts the processes with the mark in their environment.
+func (c *census) carriers(mark string) (n int64) {
+	for _, q := range c.take() {
+		if len(mark) >= 32 && strings.Contains(q.marks, mark) {
+			n++
+		}
+	}
+	return n
+}
+
+// census looks at all processes of the machine. Those who ask while a look is
+// under way share the next one, so that a hundred sandboxes that end at once
+// do not take a hundred looks.
+type census struct {
+	mu   sync.Mutex // guards the rest
+	next *look
+	busy bool // a goroutine is looking
+}
+
+type look struct {
+	done  chan struct{} // closed when the next is set
+	found []process
+}
+
+// take returns the processes there were after it was called.
+func (c *census) take() []process {
+	c.mu.Lock()
+	if c.next == nil {
+		c.next = &look{done: make(chan struct{})}
+	}
+	mine := c.next
+	if !c.busy {
+		c.busy = true
+		go c.run() // ends when nobody waits any more
+	}
+	c.mu.Unlock()
+	<-mine.done
+	return mine.found
+}
+
+func (c *census) run() {
+	for {
+		c.mu.Lock()
+		now := c.next
+		c.next = nil
+		c.busy = now != nil
+		c.mu.Unlock()
+		if now == nil {
+			return
+		}
+		now.found = processes()
+		close(now.done)
+	}
+}
+
 // process is one that has not exited, see proc_pid_stat(5).
 type process struct {
 	pid, session int
 	started      string // clock ticks since boot; with pid, its identity
+	marks        string // the value of markEnv in its environment, "" if it has none
 }
 
-// carriers are the processes with the mark in their environment.
-func carriers(mark string) []process {
-	if len(mark) < 32 {
-		return nil
-	}
-	return processes(func(q process) bool {
-		environ, err := os.ReadFile("/proc/" + strconv.Itoa(q.pid) + "/environ")
-		return err == nil && bytes.Contains(environ, []byte(mark))
-	})
-}
-
-func processes(is func(process) bool) (found []process) {
+func processes() (found []process) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -95,11 +141,22 @@ func processes(is func(process) bool) (found []process) {
 		if err != nil {
 			continue
 		}
-		if q, ok := readProcess(pid); ok && is(q) {
+		if q, ok := readProcess(pid); ok {
+			q.marks = readMarks(pid)
 			found = append(found, q)
 		}
 	}
 	return found
+}
+
+func readMarks(pid int) string {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := bytes.Cut(environ, []byte(markEnv+"="))
+	value, _, _ := bytes.Cut(rest, []byte{0})
+	return string(value)
 }
 
 func readProcess(pid int) (process, bool) {
@@ -113,7 +170,7 @@ func readProcess(pid int) (process, bool) {
 		return process{}, false
 	}
 	session, err := strconv.Atoi(fields[3])
-	return process{pid, session, fields[19]}, err == nil
+	return process{pid: pid, session: session, started: fields[19]}, err == nil
 }
 
 // kill kills this process and no later one of its number: the handle is taken
@@ -124,7 +181,7 @@ func (q process) kill() {
 		return
 	}
 	defer handle.Release()
-	if now, ok := readProcess(q.pid); ok && now == q {
+	if now, ok := readProcess(q.pid); ok && now.started == q.started {
 		_ = handle.Signal(syscall.SIGKILL)
 	}
 }

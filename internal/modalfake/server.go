@@ -69,6 +69,7 @@ type Server struct {
 	dir    string // holds a directory for each sandbox
 	signer []byte // of our tokens
 	grpc   []*grpc.Server
+	census census
 
 	serving sync.WaitGroup // the goroutines of Serve
 	running sync.WaitGroup // those of execs; Add only while the sandbox is alive

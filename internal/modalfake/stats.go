@@ -1,8 +1,6 @@
 package modalfake
 
-import (
-	"maps"
-)
+import "maps"
 
 // Stats are the fake's counters.
 type Stats struct {
@@ -36,7 +34,7 @@ func (s Stats) Calls() (n int64) {
 
 // Stats returns the counters as they are now.
 func (s *Server) Stats() Stats {
-	processes := int64(len(carriers(s.mark)))
+	processes := s.census.carriers(s.mark)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.stats
