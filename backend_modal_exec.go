@@ -21,10 +21,12 @@ import (
 )
 
 const (
-	watchPause  = 5 * time.Second // between two looks whether the sandbox lives, while commands run
-	stdinChunk  = 512 << 10       // bytes of input in one call
-	goneLimit   = 2 * time.Second // for Modal to notice that a sandbox has ended after a stream has
-	streamGrace = time.Second     // from the end of one output stream of a shell to the other's
+	watchFirst  = time.Second      // from a command's start to a look whether the sandbox lives
+	watchPause  = 5 * time.Second  // between two later ones
+	restLimit   = 10 * time.Second // without a command, after which the next one is preceded by such a look
+	stdinChunk  = 512 << 10        // bytes of input in one call
+	goneLimit   = 2 * time.Second  // for Modal to notice that a sandbox has ended after a stream has
+	streamGrace = time.Second      // from the end of one output stream of a shell to the other's
 )
 
 // modalExecutor is one task's sandbox.
@@ -40,11 +42,13 @@ type modalExecutor struct {
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // commands; Add only under mu and while !closed
 	watches sync.WaitGroup // see watch; Add only by a command
+	calls   sync.WaitGroup // see modalStdin; Add only by a command or by the reader of a shell
 
 	mu       sync.Mutex // guards the rest; held for moments
 	closed   bool
-	commands int  // that run
-	suspect  bool // a shell has been lost since the sandbox was seen alive
+	commands int       // that run
+	rested   time.Time // when the last of them ended
+	suspect  bool      // a shell has been lost since the sandbox was seen alive
 	stop     context.CancelFunc
 }
 
@@ -109,7 +113,7 @@ func (x *modalExecutor) dial(ctx context.Context) (*shell, error) {
 		x.suspicious(true)
 		return nil, err
 	}
-	in := &modalStdin{to: p.Stdin, over: x.over, closed: make(chan struct{})}
+	in := x.newStdin(p.Stdin)
 	s := &shell{Lane: lane.New(in), stdin: in, hangUp: func() {
 		_ = in.Close()
 		_ = p.Stdout.Close()
@@ -119,9 +123,6 @@ func (x *modalExecutor) dial(ctx context.Context) (*shell, error) {
 	return s, x.shells.adopt(s, func() error {
 		err := readBoth(s, p)
 		x.suspicious(true)
-		_ = in.Close()
-		in.work.Wait()
-		in.ending.Wait()
 		return err
 	})
 }
@@ -155,30 +156,40 @@ func readBoth(s *shell, p *modal.ContainerProcess) error {
 }
 
 // modalStdin is a shell's input. The SDK's can neither be closed nor given up
-// while a call is under way, so the calls have goroutines of their own.
+// while a call is under way, and takes one call at a time; so the calls have
+// goroutines of their own.
 type modalStdin struct {
 	to     io.WriteCloser
-	over   func() bool // the sandbox needs no end of input any more
-	fail   func()      // ends the connection
+	fail   func() // ends the connection
+	over   func() bool
+	calls  *sync.WaitGroup
+	turn   chan struct{} // a token: who has it may call
 	once   sync.Once
 	closed chan struct{}
-	work   sync.WaitGroup // calls of Write, one at a time
-	ending sync.WaitGroup // the call of Close
+}
+
+func (x *modalExecutor) newStdin(to io.WriteCloser) *modalStdin {
+	in := &modalStdin{to: to, over: x.over, calls: &x.calls, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	in.turn <- struct{}{}
+	return in
 }
 
 // Write counts what may have been written, so that nobody takes for unsent
-// what is not known to be: a call that failed may have done its work.
+// what is not known to be: a call that failed may have done its work. The
+// answer to a command may be here before the end of the call that brought it,
+// so the next Write may come before that too, and waits.
 func (in *modalStdin) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		chunk := bytes.Clone(b[n:min(len(b), n+stdinChunk)])
 		select {
 		case <-in.closed:
 			return n, io.ErrClosedPipe
-		default:
+		case <-in.turn:
 		}
 		done := make(chan error, 1)
-		in.work.Go(func() {
+		in.calls.Go(func() {
 			_, err := in.to.Write(chunk)
+			in.turn <- struct{}{}
 			done <- err
 		})
 		n += len(chunk)
@@ -199,12 +210,12 @@ func (in *modalStdin) Write(b []byte) (n int, err error) {
 }
 
 // Close sends the end of the input, in the background, behind the call that
-// may be under way.
+// may be under way. A sandbox that has ended does not need it.
 func (in *modalStdin) Close() error {
 	in.once.Do(func() {
 		close(in.closed)
-		in.ending.Go(func() {
-			in.work.Wait()
+		in.calls.Go(func() {
+			<-in.turn
 			if !in.over() {
 				_ = in.to.Close() // fails where the shell has gone, which is as well
 			}
@@ -303,6 +314,7 @@ func (x *modalExecutor) end() {
 	x.mu.Lock()
 	if x.commands--; x.commands == 0 {
 		x.stop()
+		x.rested = time.Now()
 	}
 	x.mu.Unlock()
 	x.running.Done()
@@ -311,18 +323,28 @@ func (x *modalExecutor) end() {
 // watch looks whether the sandbox lives, while commands run: a stream from a
 // machine that is no more may stay silent for ever.
 func (x *modalExecutor) watch(ctx context.Context) {
-	tick := time.NewTicker(watchPause)
-	defer tick.Stop()
+	next := time.NewTimer(watchFirst)
+	defer next.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case <-next.C:
 			if x.state(ctx) != nil {
 				return
 			}
+			next.Reset(watchPause)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// restedLong tells whether so much time has passed without a command that the
+// sandbox may have ended, and its streams do not tell yet. What is found out
+// only after a command was sent is too late for it to be sent elsewhere.
+func (x *modalExecutor) restedLong() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.commands == 1 && !x.rested.IsZero() && time.Since(x.rested) > restLimit
 }
 
 // Exec runs the command; see Executor.
@@ -338,6 +360,11 @@ func (x *modalExecutor) Exec(ctx context.Context, c Command) (int, error) {
 	defer end(nil)
 	defer context.AfterFunc(x.ctx, func() { end(context.Cause(x.ctx)) })()
 
+	if x.restedLong() {
+		if gone := x.state(ctx); gone != nil {
+			return 0, fmt.Errorf("%w: %w", ErrNotStarted, gone)
+		}
+	}
 	code, err := x.shells.exec(ctx, c)
 	if err == nil {
 		return code, nil
@@ -406,7 +433,7 @@ func (x *modalExecutor) Close(ctx context.Context) error {
 	}
 	x.cancel(ErrClosed)
 	err := terminate(ctx, x.sandbox)
-	err = errors.Join(err, x.shells.close(ctx), wait(ctx, &x.running), wait(ctx, &x.watches))
+	err = errors.Join(err, x.shells.close(ctx), wait(ctx, &x.running), wait(ctx, &x.watches), wait(ctx, &x.calls))
 	err = errors.Join(err, x.sandbox.Detach())
 	x.workspace.close()
 	return err

@@ -119,22 +119,10 @@ func (m Modal) create(ctx context.Context, w workspace, app *modal.App, task str
 		err = terminate(cleanup, sb)
 		return nil, errors.Join(ctx.Err(), err, sb.Detach())
 	}
-	if madePerhaps(err) {
-		if sb, lost := w.Sandboxes.FromName(cleanup, m.App, params.Name, &modal.SandboxFromNameParams{Environment: m.Environment}); lost == nil {
-			_ = terminate(cleanup, sb)
-		}
+	if sb, lost := w.Sandboxes.FromName(cleanup, m.App, params.Name, &modal.SandboxFromNameParams{Environment: m.Environment}); lost == nil {
+		_ = terminate(cleanup, sb)
 	}
 	return nil, m.refused("create sandbox from "+m.Image, err)
-}
-
-// madePerhaps tells whether a failed creation may have made a sandbox: the
-// codes with which a server says what is wrong with a request exclude it.
-func madePerhaps(err error) bool {
-	switch status.Code(err) {
-	case codes.InvalidArgument, codes.ResourceExhausted, codes.Unauthenticated, codes.PermissionDenied, codes.NotFound, codes.FailedPrecondition, codes.Unimplemented:
-		return false
-	}
-	return !errors.As(err, &modal.AlreadyExistsError{}) && !errors.As(err, &modal.InvalidError{})
 }
 
 func (m Modal) params(ctx context.Context, w workspace, task string, me owner) (*modal.SandboxCreateParams, error) {
@@ -220,14 +208,16 @@ func (m Modal) removeOrphans(ctx context.Context, w workspace, app *modal.App, m
 }
 
 // terminate ends a sandbox and returns when it has ended. One that is not
-// there is fine.
+// there is fine. An answer that more tries will not change is believed at the
+// third time.
 func terminate(ctx context.Context, sb *modal.Sandbox) error {
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	for tries, pause := 1, 100*time.Millisecond; ; tries, pause = tries+1, min(2*pause, 2*time.Second) {
 		_, err := sb.Terminate(ctx, &modal.SandboxTerminateParams{Wait: true})
-		if err == nil || status.Code(err) == codes.NotFound || errors.As(err, &modal.NotFoundError{}) {
+		code := status.Code(err)
+		if err == nil || code == codes.NotFound || errors.As(err, &modal.NotFoundError{}) {
 			return nil
 		}
-		if ctx.Err() == nil && status.Code(err) != codes.Unauthenticated && status.Code(err) != codes.PermissionDenied {
+		if final := code == codes.Unauthenticated || code == codes.PermissionDenied; !final || tries < 3 {
 			select {
 			case <-time.After(pause):
 				continue

@@ -3,10 +3,21 @@
 package terminal_test
 
 import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	modal "github.com/modal-labs/modal-client/go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
 
 	"github.com/terminal-go/terminal"
 	"github.com/terminal-go/terminal/internal/modalfake"
@@ -36,4 +47,308 @@ func TestModalConformance(t *testing.T) {
 		_, m := fakeModal(t, modalfake.Options{})
 		return m
 	})
+}
+
+// modalTerminal is a Terminal on a fake of its own, closed at the end.
+func modalTerminal(t *testing.T, opt modalfake.Options, cfg terminal.Config) (*modalfake.Server, *terminal.Terminal) {
+	t.Helper()
+	s, m := fakeModal(t, opt)
+	if custom, ok := cfg.Backend.(terminal.Modal); ok {
+		custom.Client = m.Client
+		m = custom
+	}
+	cfg.Backend = m
+	term, err := terminal.New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, term.Close()) })
+	return s, term
+}
+
+func run(t *testing.T, term *terminal.Terminal, command string) terminal.Result {
+	t.Helper()
+	res, err := term.Run(t.Context(), terminal.Request{Command: command})
+	require.NoError(t, err)
+	return res
+}
+
+func TestModalCommandCostsTwoCalls(t *testing.T) {
+	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
+	run(t, term, "true")
+	before := s.Stats().Calls()
+	const n = 20
+	for range n {
+		run(t, term, "true")
+	}
+	require.LessOrEqual(t, s.Stats().Calls()-before, int64(2*n))
+}
+
+func TestModalEndsACommandAndKeepsTheSandbox(t *testing.T) {
+	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
+	run(t, term, "echo kept >$HOME/file")
+	start := time.Now()
+	res, err := term.Run(t.Context(), terminal.Request{Command: "trap '' TERM; setsid sleep 30 & sleep 30", Timeout: 500 * time.Millisecond})
+	require.ErrorIs(t, err, terminal.ErrTimeout)
+	require.Equal(t, 124, res.ExitCode)
+	require.Less(t, time.Since(start), 4*time.Second)
+	require.Equal(t, "kept\n", run(t, term, "cat $HOME/file").Output)
+	require.EqualValues(t, 1, s.Stats().Created)
+}
+
+func TestModalSandboxDiesBetweenCommands(t *testing.T) {
+	for _, ended := range []codes.Code{codes.OK, codes.NotFound, codes.Unavailable} {
+		t.Run(ended.String(), func(t *testing.T) {
+			s, term := modalTerminal(t, modalfake.Options{Ended: ended}, terminal.Config{})
+			run(t, term, "true")
+			require.NoError(t, s.EndAll())
+			start := time.Now()
+			res, err := term.Run(t.Context(), terminal.Request{Command: "echo again"})
+			if ended == codes.Unavailable { // it cannot be known whether the command got there
+				require.ErrorIs(t, err, terminal.ErrGone)
+				res, err = term.Run(t.Context(), terminal.Request{Command: "echo again"})
+			} else {
+				require.NotEmpty(t, res.Notice)
+			}
+			require.NoError(t, err)
+			require.Equal(t, "again\n", res.Output)
+			require.EqualValues(t, 2, s.Stats().Created)
+			require.Less(t, time.Since(start), 5*time.Second)
+		})
+	}
+}
+
+func TestModalSandboxDiesDuringACommand(t *testing.T) {
+	for _, ended := range []codes.Code{codes.OK, codes.NotFound, codes.Unavailable} {
+		t.Run(ended.String(), func(t *testing.T) {
+			s, term := modalTerminal(t, modalfake.Options{Ended: ended}, terminal.Config{})
+			file := t.TempDir() + "/file"
+			done := make(chan error, 1)
+			go func() {
+				_, err := term.Run(t.Context(), terminal.Request{Command: "echo line >>" + file + "; sleep 30"})
+				done <- err
+			}()
+			require.Eventually(t, func() bool { text, _ := os.ReadFile(file); return len(text) > 0 }, 10*time.Second, 10*time.Millisecond)
+			require.NoError(t, s.EndAll())
+			start := time.Now()
+			require.ErrorIs(t, <-done, terminal.ErrGone)
+			require.Less(t, time.Since(start), 10*time.Second)
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, "line\n", string(text))
+			require.Equal(t, "again\n", run(t, term, "echo again").Output)
+		})
+	}
+}
+
+func TestModalCheck(t *testing.T) {
+	s, m := fakeModal(t, modalfake.Options{})
+	require.NoError(t, m.Check(t.Context()))
+
+	client, err := s.NewClient(&modal.ClientParams{TokenID: "ak-fake", TokenSecret: "wrong"})
+	require.NoError(t, err)
+	defer client.Close()
+	err = terminal.Modal{Client: client}.Check(t.Context())
+	require.ErrorIs(t, err, terminal.ErrUnavailable)
+	require.ErrorContains(t, err, "credentials are refused")
+
+	t.Setenv("MODAL_SERVER_URL", s.URL())
+	t.Setenv("MODAL_CONFIG_PATH", os.DevNull)
+	t.Setenv("MODAL_TOKEN_ID", "")
+	t.Setenv("MODAL_TOKEN_SECRET", "")
+	err = terminal.Modal{}.Check(t.Context())
+	require.ErrorIs(t, err, terminal.ErrUnavailable)
+	require.ErrorContains(t, err, "no credentials")
+	require.ErrorContains(t, err, "~/.modal.toml")
+
+	defer s.Control.Cut()()
+	err = m.Check(t.Context())
+	require.ErrorIs(t, err, terminal.ErrUnavailable)
+	require.ErrorContains(t, err, "no usable answer")
+}
+
+func TestModalWithItsOwnClient(t *testing.T) {
+	s, _ := fakeModal(t, modalfake.Options{})
+	for _, kv := range s.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		t.Setenv(name, value)
+	}
+	t.Setenv("TERMINAL_ENV", "modal")
+	cfg, err := terminal.FromEnv()
+	require.NoError(t, err)
+	term, err := terminal.New(cfg)
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", run(t, term, "echo hello").Output)
+	require.NoError(t, term.Close())
+}
+
+func TestModalRefusals(t *testing.T) {
+	opt := modalfake.Options{Images: map[string]modalfake.Build{
+		"broken": {Duration: 10 * time.Millisecond, Log: []string{"Step 1/1", "no space left on device"}, Fail: "build failed"},
+		"slow":   {Duration: time.Hour},
+	}}
+	for name, c := range map[string]struct {
+		m    terminal.Modal
+		want []string
+	}{
+		"region":    {terminal.Modal{Region: "mars"}, []string{"mars", "correct the field"}},
+		"gpu":       {terminal.Modal{GPU: "abacus"}, []string{"ABACUS", "correct the field"}},
+		"image":     {terminal.Modal{Image: "slow", BuildTimeout: 50 * time.Millisecond}, []string{"BuildTimeout"}},
+		"log":       {terminal.Modal{Image: "broken"}, []string{"build failed"}},
+		"secret":    {terminal.Modal{Secrets: []string{"none"}}, []string{"none"}},
+		"shell":     {terminal.Modal{Lifetime: -1}, []string{"lifetime"}},
+		"not UTF-8": {terminal.Modal{Env: map[string]string{"A": "\xff"}}, []string{"UTF-8"}},
+		"tag":       {terminal.Modal{Tags: map[string]string{"terminal-x": ""}}, []string{"terminal-x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, term := modalTerminal(t, opt, terminal.Config{Backend: c.m})
+			start := time.Now()
+			_, err := term.Run(t.Context(), terminal.Request{Command: "true"})
+			require.ErrorIs(t, err, terminal.ErrUnavailable)
+			for _, text := range c.want {
+				require.ErrorContains(t, err, text)
+			}
+			require.Less(t, time.Since(start), 3*time.Second)
+			require.Zero(t, s.Stats().Created)
+		})
+	}
+}
+
+func TestModalShowsTheLogOfAFailedBuild(t *testing.T) {
+	s, _ := fakeModal(t, modalfake.Options{Images: map[string]modalfake.Build{
+		"broken": {Duration: 10 * time.Millisecond, Log: []string{"Step 1/1", "no space left on device"}, Fail: "build failed"},
+	}})
+	for _, kv := range s.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		t.Setenv(name, value)
+	}
+	_, err := terminal.Modal{Image: "broken"}.Open(t.Context(), "task")
+	require.ErrorIs(t, err, terminal.ErrUnavailable)
+	require.ErrorContains(t, err, "no space left on device")
+}
+
+func TestModalQuotaIsWaitedFor(t *testing.T) {
+	s, term := modalTerminal(t, modalfake.Options{MaxSandboxes: 1}, terminal.Config{Timeout: 8 * time.Second})
+	run(t, term, "true")
+	_, err := term.Run(t.Context(), terminal.Request{Command: "true", Task: "other", Timeout: 100 * time.Millisecond})
+	require.ErrorIs(t, err, terminal.ErrNotStarted)
+	go func() {
+		_ = s.Wait(context.Background(), func(n modalfake.Stats) bool { return n.RPCs["SandboxCreateV2"] >= 6 })
+		_ = term.CloseTask(context.Background(), "default")
+	}()
+	_, err = term.Run(t.Context(), terminal.Request{Command: "true", Task: "other"})
+	require.NoError(t, err)
+}
+
+func TestModalTerminatesWhatDeadOwnersLeft(t *testing.T) {
+	s, m := fakeModal(t, modalfake.Options{})
+	ex, err := m.Open(t.Context(), "left")
+	require.NoError(t, err)
+	app, err := m.Client.Apps.FromName(t.Context(), "terminal", nil)
+	require.NoError(t, err)
+	list, err := m.Client.Sandboxes.List(t.Context(), &modal.SandboxListParams{AppID: app.AppID})
+	require.NoError(t, err)
+	for sb, err := range list {
+		require.NoError(t, err)
+		tags, err := sb.GetTags(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, "left", tags[terminal.ModalTagPrefix+"task"])
+		tags[terminal.ModalTagPrefix+"owner"] = "4194304.1" // no process has this number
+		require.NoError(t, sb.SetTags(t.Context(), tags, nil))
+	}
+	again, err := m.Open(t.Context(), "new")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, s.Stats().Alive)
+	require.EqualValues(t, 1, s.Stats().Terminated)
+	require.NoError(t, again.Close(t.Context()))
+	require.NoError(t, ex.Close(t.Context()))
+}
+
+func TestModalHundredAtOnce(t *testing.T) {
+	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			res, err := term.Run(t.Context(), terminal.Request{Command: "echo $((1 + 1))", Task: strconv.Itoa(i)})
+			assert.NoError(t, err)
+			assert.Equal(t, "2\n", res.Output)
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, 100, s.Stats().Created)
+}
+
+func TestModalMuchOutputCostsLittleMemory(t *testing.T) {
+	_, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
+	run(t, term, "true")
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	res := run(t, term, "head -c 314572800 /dev/zero | tr '\\0' x")
+	runtime.ReadMemStats(&after)
+	require.Len(t, res.Output, 50_000)
+	require.InDelta(t, 300<<20-50_000, res.Omitted, 1000)
+	// The stream's window, 64 MiB, is in it twice: in the SDK and in the fake.
+	require.Less(t, int64(after.HeapSys)-int64(before.HeapSys), int64(160<<20))
+}
+
+func TestModalSilentNetworkIsBounded(t *testing.T) {
+	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
+	run(t, term, "true")
+	thaw := s.Router.Freeze()
+	start := time.Now()
+	_, err := term.Run(t.Context(), terminal.Request{Command: "true", Timeout: time.Second})
+	require.Error(t, err)
+	require.Less(t, time.Since(start), 20*time.Second)
+	thaw()
+	require.Equal(t, "back\n", run(t, term, "echo back").Output)
+}
+
+// TestModalFaultMatrix lets everything go wrong with each call once: whatever
+// happens, the command does not run twice, nothing is left, and the time is
+// bounded.
+func TestModalFaultMatrix(t *testing.T) {
+	methods := []string{
+		"AuthTokenGet", "EnvironmentGetOrCreate", "AppGetOrCreate", "ImageGetOrCreate", "SandboxCreateV2", "SandboxListV2", "SandboxWaitV2",
+		"SandboxTerminateV2", "TaskExecStart", "TaskExecStdinWrite", "TaskExecStdioRead",
+	}
+	faults := map[string]modalfake.Fault{
+		"unavailable once":      {Code: codes.Unavailable},
+		"unavailable":           {Code: codes.Unavailable, Times: 5},
+		"internal once":         {Code: codes.Internal},
+		"refused":               {Code: codes.PermissionDenied},
+		"busy":                  {Code: codes.ResourceExhausted},
+		"slow":                  {Delay: 300 * time.Millisecond},
+		"reply lost":            {Code: codes.Unavailable, Lost: true},
+		"reply lost twice":      {Code: codes.Unavailable, Lost: true, Times: 2},
+		"reply lost for good":   {Code: codes.PermissionDenied, Lost: true},
+		"broken in the middle":  {Code: codes.Unavailable, Bytes: 1},
+		"sandbox dies before":   {Death: modalfake.Before},
+		"sandbox dies after":    {Death: modalfake.After},
+		"dies, and no reply":    {Death: modalfake.After, Code: codes.Unavailable, Lost: true},
+		"the second goes wrong": {Code: codes.Unavailable, Lost: true, Skip: 1},
+	}
+	for _, method := range methods {
+		for name, f := range faults {
+			t.Run(method+" "+name, func(t *testing.T) {
+				t.Parallel()
+				s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
+				f.Method = method
+				s.Inject(f)
+				file := t.TempDir() + "/file"
+				start := time.Now()
+				for i := range 3 {
+					_, err := term.Run(t.Context(), terminal.Request{Command: "echo " + strconv.Itoa(i) + " >>" + file, Timeout: 20 * time.Second})
+					if err != nil {
+						t.Log(err)
+						known := errors.Is(err, terminal.ErrUnavailable) || errors.Is(err, terminal.ErrNotStarted) || errors.Is(err, terminal.ErrGone)
+						require.True(t, known || method == "TaskExecStdinWrite" || method == "TaskExecStdioRead", err)
+					}
+				}
+				require.Less(t, time.Since(start), 40*time.Second)
+				text, _ := os.ReadFile(file)
+				lines := strings.Fields(string(text))
+				require.Equal(t, slices.Compact(slices.Clone(lines)), lines, "a command ran twice")
+				require.Contains(t, lines, "2", "the last one must find all well again")
+			})
+		}
+	}
 }
