@@ -49,6 +49,17 @@ func TestModalConformance(t *testing.T) {
 	})
 }
 
+// TestModalLive runs on the real service, with the person's own credentials
+// and at their cost.
+func TestModalLive(t *testing.T) {
+	if os.Getenv("TERMINAL_TEST_MODAL") != "live" {
+		t.Skip("set TERMINAL_TEST_MODAL=live to run on Modal itself")
+	}
+	m := terminal.Modal{Lifetime: time.Hour, IdleTimeout: 10 * time.Minute}
+	require.NoError(t, m.Check(t.Context()))
+	terminaltest.Run(t, func(*testing.T) terminal.Backend { return m })
+}
+
 // modalTerminal is a Terminal on a fake of its own, closed at the end.
 func modalTerminal(t *testing.T, opt modalfake.Options, cfg terminal.Config) (*modalfake.Server, *terminal.Terminal) {
 	t.Helper()

@@ -1,6 +1,6 @@
 // Package terminal gives an AI agent, or a test harness, a terminal: shell
-// commands on this machine, in Docker containers, or wherever a Backend of yours
-// runs them, behind one small interface.
+// commands on this machine, in Docker containers, in Modal sandboxes, or wherever
+// a Backend of yours runs them, behind one small interface.
 //
 //	term, err := terminal.New(terminal.Config{})
 //	if err != nil { … }
@@ -9,7 +9,7 @@
 //	fmt.Println(res.ExitCode, res.Output)
 //
 // A Terminal gives each task its own Executor, made by a Backend (local,
-// Docker, or yours), keeps it in the registry, and closes it when it has been
+// Docker, Modal, or yours), keeps it in the registry, and closes it when it has been
 // idle too long. Every call returns one Result. [Terminal.Call] is the same as
 // a tool function, JSON in and JSON out, and [Terminal.Tools] describes it to a
 // model.
@@ -37,8 +37,9 @@
 //
 // [FromEnv] reads:
 //
-//	TERMINAL_ENV               backend: local, docker, or a registered name (local)
+//	TERMINAL_ENV               backend: local, docker, modal, or a registered name (local)
 //	TERMINAL_DOCKER_IMAGE      image of the Docker backend (python:3.11-slim)
+//	TERMINAL_MODAL_IMAGE       image of the Modal backend (python:3.11-slim)
 //	TERMINAL_CWD               working directory (/tmp)
 //	TERMINAL_TIMEOUT           a command's limit in seconds (60)
 //	TERMINAL_MAX_TIMEOUT       the longest limit that may be asked for (no cap)
@@ -52,7 +53,7 @@
 //
 // [Local] is not a sandbox. Its commands can do what this process can do;
 // withholding variables that look like secrets is hygiene, not a wall. Give
-// hostile code a Backend that isolates, such as [Docker], and use
+// hostile code a Backend that isolates, such as [Docker] or [Modal], and use
 // Config.Approve to put a person or a policy in front of each command.
 //
 // To write a Backend, see [Backend] and run the suite in package
