@@ -24,7 +24,8 @@ import (
 // A sandbox costs money until it ends. It ends with its task or its Terminal;
 // behind that stand IdleTimeout and Lifetime, which Modal itself sees to, and
 // the first task of a Terminal terminates sandboxes of owners on this machine
-// that are provably gone.
+// that are provably gone. A sandbox that has not heard from its owner for half
+// an hour ends the shells in it, which else would keep it from being idle.
 type Modal struct {
 	// Image is a reference of a registry's. Modal builds it at first use,
 	// which is not taken from a command's limit. "": DefaultModalImage.
@@ -95,6 +96,8 @@ type Modal struct {
 	// tests; it stays theirs to close. nil: one for each sandbox, from the
 	// environment or ~/.modal.toml.
 	Client *ModalClient
+
+	leash time.Duration // 0: leashLimit; tests have less patience
 }
 
 // DefaultModalImage is what Modal uses without an Image.
@@ -109,6 +112,7 @@ const (
 	defaultModalLifetime = 24 * time.Hour
 	defaultModalIdle     = 2 * time.Hour
 	longestModalName     = 64 - 17 // with a dash and 16 letters of ours
+	leashLimit           = 30 * time.Minute
 )
 
 // String returns "modal", the name in errors and Stats.
@@ -122,6 +126,7 @@ func (m Modal) complete() (Modal, error) {
 	m.Name = cmp.Or(m.Name, "terminal")
 	m.Lifetime = wholeSeconds(cmp.Or(m.Lifetime, defaultModalLifetime))
 	m.IdleTimeout = wholeSeconds(cmp.Or(m.IdleTimeout, defaultModalIdle))
+	m.leash = wholeSeconds(cmp.Or(m.leash, leashLimit))
 	switch {
 	case !(m.CPU >= 0): // NaN is neither
 		return m, fmt.Errorf("modal cpu %v: must not be negative", m.CPU)

@@ -5,10 +5,12 @@ package terminal
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +36,7 @@ type modalExecutor struct {
 	modal Modal
 	workspace
 	sandbox *modal.Sandbox
+	id      string // in the RunIDEnv of every shell, but not of what it runs
 	shells  *shells
 	gone    chan struct{} // closed when it is known that the sandbox has ended
 	why     error         // set before gone is closed
@@ -41,7 +44,7 @@ type modalExecutor struct {
 	ctx     context.Context // ends on Close
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // commands; Add only under mu and while !closed
-	watches sync.WaitGroup // see watch; Add only by a command
+	watches sync.WaitGroup // see watch and beat; Add only by a command, and by start
 	calls   sync.WaitGroup // see modalStdin; Add only by a command or by the reader of a shell
 
 	mu       sync.Mutex // guards the rest; held for moments
@@ -53,7 +56,7 @@ type modalExecutor struct {
 }
 
 func newModalExecutor(m Modal, w workspace, sb *modal.Sandbox) *modalExecutor {
-	x := &modalExecutor{modal: m, workspace: w, sandbox: sb, gone: make(chan struct{})}
+	x := &modalExecutor{modal: m, workspace: w, sandbox: sb, id: newRunID(), gone: make(chan struct{})}
 	x.shells = newShells(x.dial)
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	return x
@@ -61,8 +64,9 @@ func newModalExecutor(m Modal, w workspace, sb *modal.Sandbox) *modalExecutor {
 
 // start gets the first shell, and makes the working directory.
 func (x *modalExecutor) start(ctx context.Context, o opening) error {
+	leashed := inBackground(func() error { return x.hold(ctx) })
 	s, err := x.dial(ctx)
-	if err != nil {
+	if err = errors.Join(err, leashed()); err != nil {
 		return x.modal.refused("start a shell in sandbox "+x.sandbox.SandboxID, err)
 	}
 	limit := time.NewTimer(readyLimit)
@@ -108,7 +112,7 @@ func (x *modalExecutor) dial(ctx context.Context) (*shell, error) {
 			return nil, gone
 		}
 	}
-	p, err := x.sandbox.Exec(ctx, lane.Argv(x.modal.Shell), nil)
+	p, err := x.sandbox.Exec(ctx, lane.Argv(x.modal.Shell), &modal.SandboxExecParams{Env: map[string]string{RunIDEnv: x.id}})
 	if err != nil {
 		x.suspicious(true)
 		return nil, err
@@ -125,6 +129,39 @@ func (x *modalExecutor) dial(ctx context.Context) (*shell, error) {
 		x.suspicious(true)
 		return err
 	})
+}
+
+// leash.sh ends the sandbox's shells when their owner is silent.
+//
+//go:embed leash.sh
+var leashSource string
+
+// hold starts the sandbox's dead-man's switch, and calls on it from time to
+// time until Close.
+func (x *modalExecutor) hold(ctx context.Context) error {
+	seconds := strconv.Itoa(int(x.modal.leash / time.Second))
+	p, err := x.sandbox.Exec(ctx, []string{"sh", "-c", leashSource + sweepScript(x.id), "sh", seconds},
+		&modal.SandboxExecParams{Stdout: modal.Ignore, Stderr: modal.Ignore})
+	if err != nil {
+		return err
+	}
+	x.watches.Go(func() { x.beat(p.Stdin) })
+	return nil
+}
+
+func (x *modalExecutor) beat(to io.Writer) {
+	tick := time.NewTicker(x.modal.leash / 6) // some may get lost
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_, _ = to.Write([]byte("\n"))
+		case <-x.gone:
+			return
+		case <-x.ctx.Done():
+			return
+		}
+	}
 }
 
 func (x *modalExecutor) suspicious(yes bool) {

@@ -97,7 +97,7 @@ func TestModalEndsACommandAndKeepsTheSandbox(t *testing.T) {
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "echo kept >$HOME/file")
 	start := time.Now()
-	res, err := term.Run(t.Context(), terminal.Request{Command: "trap '' TERM; setsid sleep 30 & sleep 30", Timeout: 500 * time.Millisecond})
+	res, err := term.Run(t.Context(), terminal.Request{Command: "setsid sleep 30 & sleep 30", Timeout: 500 * time.Millisecond})
 	require.ErrorIs(t, err, terminal.ErrTimeout)
 	require.Equal(t, 124, res.ExitCode)
 	require.Less(t, time.Since(start), 4*time.Second)
