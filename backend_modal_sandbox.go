@@ -200,7 +200,7 @@ func (m Modal) removeOrphans(ctx context.Context, w workspace, app *modal.App, m
 		pid, started, _ := strings.Cut(tags[ModalTagPrefix+"owner"], ".")
 		number, err := strconv.Atoi(pid)
 		o := owner{me.host, me.boot, me.pids, number, started}
-		if err == nil && o.isDead(me) {
+		if err == nil && number > 0 && o.isDead(me) {
 			errs = append(errs, terminate(ctx, sb))
 		}
 	}
