@@ -58,6 +58,9 @@ type Rule struct {
 	// DropAfterBytes breaks the connection once so many bytes of the stream,
 	// or of the answer's body, have gone to the client. 0: never.
 	DropAfterBytes int64
+	// DropAfterSent breaks a hijacked stream once so many bytes of it have
+	// come from the client. 0: never.
+	DropAfterSent int64
 }
 
 type rule struct {
@@ -76,6 +79,7 @@ type Daemon struct {
 	mu      sync.Mutex
 	rules   []*rule // the newest first
 	counts  []request
+	streams map[*hijacked]struct{}
 	serving *service      // nil: stopped
 	stall   chan struct{} // closed on Resume; nil: not stalled
 	closed  bool
@@ -88,7 +92,16 @@ type service struct {
 	work   sync.WaitGroup // its requests and itself
 }
 
-type request struct{ method, path string }
+type request struct {
+	method, path string
+	header       http.Header
+}
+
+// hijacked is a stream under way.
+type hijacked struct {
+	path string
+	cut  func() // the client knows when it returns
+}
 
 // New starts a Daemon that ends with the test. upstream is the host of a real
 // Engine, as DOCKER_HOST has it (unix:// or tcp://), or empty.
@@ -97,7 +110,7 @@ func New(t testing.TB, upstream string) *Daemon {
 	// Not t.TempDir: the path of a socket may have 100 characters.
 	dir, err := os.MkdirTemp("", "fakedocker")
 	require.NoError(t, err)
-	d := &Daemon{t: t, dir: dir}
+	d := &Daemon{t: t, dir: dir, streams: make(map[*hijacked]struct{})}
 	t.Cleanup(d.Close)
 	if upstream != "" {
 		d.upstream, err = url.Parse(upstream)
@@ -139,12 +152,28 @@ func (d *Daemon) Fault(r Rule) (remove func()) {
 
 // Count is how many requests have come for the path; * in it stands for one
 // part: /exec/*/start. Requests that a rule answered or dropped count too.
-func (d *Daemon) Count(method, pattern string) int {
+func (d *Daemon) Count(method, pattern string) int { return len(d.Headers(method, pattern)) }
+
+// Headers are those of the requests that Count counts.
+func (d *Daemon) Headers(method, pattern string) (all []http.Header) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := 0
 	for _, req := range d.counts {
 		if ok, _ := path.Match(pattern, req.path); ok && req.method == method {
+			all = append(all, req.header)
+		}
+	}
+	return all
+}
+
+// Break breaks the hijacked streams under way for the path, which is as in
+// Count, and returns how many.
+func (d *Daemon) Break(pattern string) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for h := range d.streams {
+		if ok, _ := path.Match(pattern, h.path); ok {
+			h.cut()
 			n++
 		}
 	}
@@ -223,10 +252,10 @@ func (d *Daemon) enter(s *service) bool {
 }
 
 // match counts the request and returns the rule for it, or an empty one.
-func (d *Daemon) match(method, path string) Rule {
+func (d *Daemon) match(method, path string, header http.Header) Rule {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.counts = append(d.counts, request{method, path})
+	d.counts = append(d.counts, request{method, path, header.Clone()})
 	for _, r := range d.rules {
 		if r.left == 0 || r.Method != "" && r.Method != method || !r.path.MatchString(path) {
 			continue
@@ -258,6 +287,8 @@ func (d *Daemon) flows(ctx context.Context) bool {
 
 var version = regexp.MustCompile(`^/v[0-9.]+/`)
 
+func unversioned(r *http.Request) string { return version.ReplaceAllString(r.URL.Path, "/") }
+
 type ruleKey struct{}
 
 // serve answers a request, or breaks its connection by a panic that net/http
@@ -267,7 +298,7 @@ func (d *Daemon) serve(s *service, w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	defer s.work.Done()
-	rule := d.match(r.Method, version.ReplaceAllString(r.URL.Path, "/"))
+	rule := d.match(r.Method, unversioned(r), r.Header)
 	if rule.Delay > 0 {
 		select {
 		case <-time.After(rule.Delay):
@@ -312,7 +343,7 @@ func (d *Daemon) transport() http.RoundTripper {
 		case d.upstream != nil:
 			return engine.RoundTrip(r)
 		}
-		switch version.ReplaceAllString(r.URL.Path, "/") {
+		switch unversioned(r) {
 		case "/_ping":
 			return answer(r, http.StatusOK, "OK"), nil
 		case "/version":
@@ -438,6 +469,19 @@ func (d *Daemon) hijack(w http.ResponseWriter, r *http.Request, rule Rule) {
 		panic(http.ErrAbortHandler)
 	}
 	context.AfterFunc(ctx, func() { _ = client.Close() })
+	h := &hijacked{unversioned(r), func() {
+		half := client.(*net.UnixConn) // Close would leave it to a Read that is under way
+		_, _ = half.CloseRead(), half.CloseWrite()
+		cancel()
+	}}
+	d.mu.Lock()
+	d.streams[h] = struct{}{}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.streams, h)
+	}()
 	for key, value := range rule.Header {
 		resp.Header.Set(key, value)
 	}
@@ -458,7 +502,7 @@ func (d *Daemon) hijack(w http.ResponseWriter, r *http.Request, rule Rule) {
 	defer in.Wait()
 	defer cancel()
 	in.Go(func() {
-		src := d.flow(ctx, fromClient, 0)
+		src := d.flow(ctx, fromClient, rule.DropAfterSent)
 		if engine == nil {
 			_, _ = io.Copy(io.Discard, src)
 			return
@@ -467,6 +511,8 @@ func (d *Daemon) hijack(w http.ResponseWriter, r *http.Request, rule Rule) {
 		// since the Engine cannot tell them apart either.
 		if _, err := io.Copy(engine, src); err == nil {
 			_ = engine.(interface{ CloseWrite() error }).CloseWrite()
+		} else if errors.Is(err, errDropped) {
+			cancel()
 		}
 	})
 	_, err = io.Copy(client, d.flow(ctx, fromEngine, rule.DropAfterBytes))

@@ -3,6 +3,7 @@ package fakedocker_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -159,6 +160,40 @@ func TestAStreamBreaksAfterSoManyBytes(t *testing.T) {
 	got, err := io.ReadAll(stream.Reader)
 	require.NoError(t, err)
 	assert.Greater(t, len(got), 4000, "the rule has had its time")
+}
+
+func TestAStreamBreaksAfterSoManyBytesFromTheClient(t *testing.T) {
+	d, fake, _, id := inFront(t)
+	d.Fault(fakedocker.Rule{PathRegexp: "^/exec/.*/start$", DropAfterSent: 1000, Times: 1})
+	_, stream := attach(t, fake, id, "sh", "-c", "cat; sleep 1000")
+	_, err := io.WriteString(stream.Conn, strings.Repeat("x", 1000))
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, stream.Reader)
+	assert.Error(t, errors.Join(err, errOf(io.WriteString(stream.Conn, "x"))))
+}
+
+func errOf(_ int, err error) error { return err }
+
+func TestStreamsBreakOnRequest(t *testing.T) {
+	d, fake, _, id := inFront(t)
+	_, stream := attach(t, fake, id, "sh", "-c", "echo on; exec sleep 1000")
+	_, err := stream.Reader.Peek(1)
+	require.NoError(t, err)
+	assert.Zero(t, d.Break("/containers/*/attach"))
+	assert.Equal(t, 1, d.Break("/exec/*/start"))
+	_, err = io.WriteString(stream.Conn, "x")
+	assert.Error(t, err, "known at once")
+	_, _ = io.ReadAll(stream.Reader)
+	require.Eventually(t, func() bool { return d.Break("/exec/*/start") == 0 }, 5*time.Second, 10*time.Millisecond)
+}
+
+func TestHeadersAreKept(t *testing.T) {
+	d := fakedocker.New(t, "")
+	_, err := clientOf(t, d).Ping(t.Context(), client.PingOptions{})
+	require.NoError(t, err)
+	headers := d.Headers("HEAD", "/_ping")
+	require.Len(t, headers, 1)
+	assert.NotEmpty(t, headers[0].Get("User-Agent"))
 }
 
 func TestTheBodyOfAnAnswerBreaks(t *testing.T) {
