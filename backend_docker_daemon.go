@@ -92,11 +92,11 @@ func (d Docker) locate() (options []client.Opt, found string, err error) {
 	var env environment
 	if d.Host != "" {
 		options, err = hostOptions(d.Host)
-		return append(options, client.WithTLSClientConfigFromEnv()), "Docker.Host", err
+		return append(tlsOptions(env, d.Host), options...), "Docker.Host", err
 	}
 	if host := env.text(client.EnvOverrideHost); host != "" {
 		options, err = hostOptions(host)
-		return append(options, client.WithTLSClientConfigFromEnv()), client.EnvOverrideHost, err
+		return append(tlsOptions(env, host), options...), client.EnvOverrideHost, err
 	}
 	name, from := env.text("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
 	if name == "" {
@@ -136,6 +136,34 @@ func hostOptions(host string) ([]client.Opt, error) {
 	return []client.Opt{client.WithHost(host)}, nil
 }
 
+// tlsOptions are the TLS variables, for a host that is not of a context. They
+// come before the host, because they replace the whole transport.
+func tlsOptions(env environment, host string) []client.Opt {
+	switch {
+	case strings.HasPrefix(host, "unix://") || strings.HasPrefix(host, "npipe://"):
+		return nil
+	case env.text(client.EnvOverrideCertPath) != "":
+		return []client.Opt{client.WithTLSClientConfigFromEnv()}
+	case env.text(client.EnvTLSVerify) != "":
+		if config, err := dockercfg.ConfigPath(); err == nil {
+			return []client.Opt{keysIn(filepath.Dir(config))}
+		}
+	}
+	return nil
+}
+
+// keysIn are the keys in a directory. Not every daemon wants all of them.
+func keysIn(dir string) client.Opt {
+	file := func(name string) string {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err != nil {
+			return ""
+		}
+		return path
+	}
+	return client.WithTLSClientConfig(file("ca.pem"), file("cert.pem"), file("key.pem"))
+}
+
 // contextOptions reads a context of the docker command: a directory named by
 // the hash of its name holds the address, another one the keys.
 func contextOptions(name string) ([]client.Opt, error) {
@@ -166,8 +194,7 @@ func contextOptions(name string) ([]client.Opt, error) {
 	}
 	keys := filepath.Join(base, "tls", dir, "docker")
 	if _, err := os.Stat(keys); err == nil {
-		options = append(options, client.WithTLSClientConfig(
-			filepath.Join(keys, "ca.pem"), filepath.Join(keys, "cert.pem"), filepath.Join(keys, "key.pem")))
+		options = append(options, keysIn(keys))
 	}
 	return options, nil
 }
