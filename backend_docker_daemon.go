@@ -44,30 +44,36 @@ func (d Docker) connect(ctx context.Context) (daemon, error) {
 	ctx, cancel := context.WithTimeout(ctx, daemonTimeout)
 	defer cancel()
 	ping, err := api.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
-	if err != nil {
-		_ = api.Close()
-		return daemon{}, fmt.Errorf("%w: docker: %w", ErrUnavailable, dm.explain(ctx, err))
+	switch {
+	case err != nil && ping.APIVersion != "" && errdefs.IsInvalidArgument(err):
+		err = fmt.Errorf("the %s is too old: %w; upgrade it to Engine 19.03 or later", dm, err)
+	case err != nil:
+		err = dm.explain(ctx, err)
+	case ping.OSType != "" && ping.OSType != "linux":
+		err = fmt.Errorf("the %s runs %s containers; it must run linux ones", dm, ping.OSType)
+	default:
+		return dm, nil
 	}
-	if ping.OSType != "" && ping.OSType != "linux" {
-		_ = api.Close()
-		return daemon{}, fmt.Errorf("%w: docker: the daemon at %s (%s) runs %s containers; it must run linux ones", ErrUnavailable, api.DaemonHost(), found, ping.OSType)
-	}
-	return dm, nil
+	_ = api.Close()
+	return daemon{}, fmt.Errorf("%w: docker: %w", ErrUnavailable, err)
+}
+
+func (dm daemon) String() string {
+	return fmt.Sprintf("daemon at %s (from %s)", dm.DaemonHost(), dm.found)
 }
 
 // explain says what is wrong with a daemon that does not answer, and what
 // would help.
 func (dm daemon) explain(ctx context.Context, err error) error {
-	at := fmt.Sprintf("daemon at %s (from %s)", dm.DaemonHost(), dm.found)
 	switch dial := dm.dial(ctx); {
-	case errdefs.IsInvalidArgument(err):
-		return fmt.Errorf("the %s is too old: %w; upgrade it to Engine 19.03 or later", at, err)
 	case errors.Is(dial, fs.ErrPermission):
-		return fmt.Errorf("no permission to use the %s; join its group (docker) or run a rootless daemon", at)
+		return fmt.Errorf("no permission to use the %s; join its group (docker) or run a rootless daemon", dm)
 	case errors.Is(dial, fs.ErrNotExist):
-		return fmt.Errorf("no %s: there is no such socket; start Docker, or set Docker.Host or DOCKER_HOST", at)
+		return fmt.Errorf("no %s: there is no such socket; start Docker, or set Docker.Host or DOCKER_HOST", dm)
+	case strings.HasPrefix(dm.DaemonHost(), "tcp://"):
+		return fmt.Errorf("no answer from the %s: %w; start Docker, set Docker.Host or DOCKER_HOST, or for TLS DOCKER_TLS_VERIFY and DOCKER_CERT_PATH", dm, err)
 	default:
-		return fmt.Errorf("no answer from the %s: %w; start Docker, or set Docker.Host or DOCKER_HOST", at, err)
+		return fmt.Errorf("no answer from the %s: %w; start Docker, or set Docker.Host or DOCKER_HOST", dm, err)
 	}
 }
 
