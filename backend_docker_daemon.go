@@ -34,7 +34,7 @@ type daemon struct {
 func (d Docker) connect(ctx context.Context) (daemon, error) {
 	options, found, err := d.locate()
 	if err != nil {
-		return daemon{}, fmt.Errorf("%w: docker: %w", ErrUnavailable, err)
+		return daemon{}, fmt.Errorf("%w: docker: %s: %w", ErrUnavailable, found, err)
 	}
 	api, err := client.New(options...)
 	if err != nil {
@@ -106,18 +106,15 @@ func (d Docker) locate() (options []client.Opt, found string, err error) {
 	}
 	name, from := env.text("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
 	if name == "" {
-		config, err := dockercfg.LoadDefaultConfig()
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, "", fmt.Errorf("configuration of the docker command: %w", err)
+		config, err := loadConfig()
+		if err != nil {
+			return nil, "configuration of the docker command", err
 		}
 		name, from = config.CurrentContext, "the configuration's current context"
 	}
 	if name != "" && name != "default" {
 		found = fmt.Sprintf("context %q, %s", name, from)
 		options, err = contextOptions(name)
-		if err != nil {
-			err = fmt.Errorf("%s: %w", found, err)
-		}
 		return options, found, err
 	}
 	for _, socket := range podmanSockets(env) {
@@ -130,6 +127,23 @@ func (d Docker) locate() (options []client.Opt, found string, err error) {
 		}
 	}
 	return nil, "the default", nil
+}
+
+// loadConfig reads the docker command's configuration, which is empty if there
+// is none, or no home to have it in.
+func loadConfig() (config dockercfg.Config, err error) {
+	path, err := dockercfg.ConfigPath()
+	if err != nil {
+		return config, nil
+	}
+	err = dockercfg.FromFile(path, &config)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
+	case err != nil:
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return config, err
 }
 
 func hostOptions(host string) ([]client.Opt, error) {
@@ -180,7 +194,11 @@ func contextOptions(name string) ([]client.Opt, error) {
 	hash := sha256.Sum256([]byte(name))
 	dir := hex.EncodeToString(hash[:])
 	base := filepath.Join(filepath.Dir(config), "contexts")
-	text, err := os.ReadFile(filepath.Join(base, "meta", dir, "meta.json"))
+	path := filepath.Join(base, "meta", dir, "meta.json")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.New("there is no such context; see docker context ls")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +206,7 @@ func contextOptions(name string) ([]client.Opt, error) {
 		Endpoints map[string]struct{ Host string }
 	}
 	if err := json.Unmarshal(text, &meta); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	host := meta.Endpoints["docker"].Host
 	if host == "" {
