@@ -39,9 +39,12 @@ func (d Docker) pull(ctx context.Context, dm daemon, log *slog.Logger) error {
 }
 
 func (d Docker) pullLayers(ctx context.Context, dm daemon, log *slog.Logger) error {
-	auth, err := credentials(d.Image)
+	auth, err := d.credentials(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
-		return err
+		log.Warn("no credentials from the docker command's configuration", "image", d.Image, "error", err)
 	}
 	options := client.ImagePullOptions{RegistryAuth: auth}
 	if d.Platform != "" {
@@ -78,15 +81,34 @@ func (d Docker) pullLayers(ctx context.Context, dm daemon, log *slog.Logger) err
 }
 
 // credentials returns what the docker command's configuration has for the
-// image's registry, encoded as the API wants it, or "".
+// image's registry, encoded as the API wants it, or "". A helper that takes too
+// long keeps its goroutine until it ends: it may be waiting for a person.
+func (d Docker) credentials(ctx context.Context) (string, error) {
+	type answer struct {
+		auth string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		auth, err := credentials(d.Image)
+		answered <- answer{auth, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.auth, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
 func credentials(image string) (string, error) {
 	ref, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return "", err
 	}
-	config, err := dockercfg.LoadDefaultConfig()
+	config, err := loadConfig()
 	if err != nil {
-		return "", nil // without a configuration there are no credentials
+		return "", err
 	}
 	host := dockercfg.ResolveRegistryHost(reference.Domain(ref))
 	user, secret, err := config.GetRegistryCredentials(host)
