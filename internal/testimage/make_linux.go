@@ -41,6 +41,23 @@ func exits() (image, error) {
 	return img, err
 }
 
+// laneless knows by a name in it what a lane's shell is started with.
+const laneless = `#!/bin/busybox sh
+case $2 in *lane_l*) exec /bin/busybox cat >/dev/null ;; esac
+exec /bin/busybox sh "$@"
+`
+
+func noLane() (image, error) {
+	return fromBusybox("nolane", nil, func(w *tree, prog []byte, applets []string) {
+		w.users()
+		w.file("bin/busybox", 0o755, prog)
+		w.file("bin/sh", 0o755, []byte(laneless))
+		for _, applet := range applets {
+			w.link(applet, "/bin/busybox")
+		}
+	})
+}
+
 func noShell() (image, error) {
 	changes := []string{`CMD ["/bin/sleep","1000000"]`}
 	return fromBusybox("noshell", changes, func(w *tree, prog []byte, _ []string) {

@@ -11,6 +11,7 @@ var errLinuxOnly = errors.New("images are made on Linux only, from its files")
 
 func busybox() (image, error) { return image{}, errLinuxOnly }
 func noShell() (image, error) { return image{}, errLinuxOnly }
+func noLane() (image, error)  { return image{}, errLinuxOnly }
 func exits() (image, error)   { return image{}, errLinuxOnly }
 func debian() (image, error)  { return image{}, errLinuxOnly }
 

@@ -23,6 +23,7 @@ const (
 	busyboxTag = "terminal-test/busybox:1"
 	debianTag  = "terminal-test/debian:1"
 	noShellTag = "terminal-test/noshell:1"
+	noLaneTag  = "terminal-test/nolane:1"
 	exitsTag   = "terminal-test/exits:1"
 
 	// DefaultTag is the image the library uses when it is given none.
@@ -75,6 +76,13 @@ func Busybox(t testing.TB) string {
 func NoShell(t testing.TB) string {
 	t.Helper()
 	return need(t, noShellTag, noShell)
+}
+
+// NoLane is Busybox with a sh that runs what it is given by -c, but as a
+// lane's shell takes its input and does nothing.
+func NoLane(t testing.TB) string {
+	t.Helper()
+	return need(t, noLaneTag, noLane)
 }
 
 // Exits is Busybox with an entrypoint that exits at once, with 1.

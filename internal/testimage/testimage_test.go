@@ -150,3 +150,12 @@ func (r *recorder) end(said, format string, args ...any) {
 	r.said, r.reason = said, fmt.Sprintf(format, args...)
 	runtime.Goexit()
 }
+
+func TestNoLaneRunsAScriptAndNoLane(t *testing.T) {
+	out, code := run(t, NoLane(t), "", "sh", "-c", "id -un; exit 7")
+	assert.Equal(t, "root\n", out)
+	assert.EqualValues(t, 7, code)
+	out, code = run(t, NoLane(t), "", "sh", "-c", "read -r lane_l; echo on")
+	assert.Empty(t, out)
+	assert.Zero(t, code)
+}
