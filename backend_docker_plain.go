@@ -112,19 +112,21 @@ func orDiscard(w io.Writer) io.Writer {
 }
 
 // wait returns the exec's exit code. Soon after its start, the API may still
-// call it not running with code 0, so the end is believed only with a pid; and
-// of one whose output has ended but who is said to run, only so long.
+// call it not running with code 0, so the end is believed only of one that ran:
+// it has a pid (which Podman forgets), was seen running, or has a code. Where
+// the output has ended, that much is known some time later.
 func (e *plainExec) wait(ctx context.Context) (int, error) {
-	ended := e.ended
+	ended, ran := e.ended, false
 	var quiet <-chan time.Time
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, plainPoll) {
 		found, err := e.x.daemon.ExecInspect(ctx, e.id, client.ExecInspectOptions{})
+		ran = ran || found.Running || found.PID != 0 || found.ExitCode != 0
 		switch {
 		case ctx.Err() != nil:
 			return 0, ctx.Err()
 		case err != nil:
 			return 0, fmt.Errorf("%w: %w", lane.ErrBroken, err)
-		case !found.Running && found.PID != 0:
+		case !found.Running && ran:
 			return found.ExitCode, nil
 		}
 		select {
@@ -133,6 +135,9 @@ func (e *plainExec) wait(ctx context.Context) (int, error) {
 			ended = nil
 			quiet = time.After(settleLimit)
 		case <-quiet:
+			if !found.Running {
+				return found.ExitCode, nil
+			}
 			return 0, fmt.Errorf("%w: %w", lane.ErrBroken, errors.Join(errors.New("the exec's output ended, but it is said to run"), e.reader))
 		case <-ctx.Done():
 			return 0, ctx.Err()
