@@ -25,8 +25,11 @@ import (
 )
 
 // settleLimit is how long a container may take to show that it has ended,
-// after a connection into it has.
-const settleLimit = 2 * time.Second
+// after a connection into it has, and settlePause how often it is asked.
+const (
+	settleLimit = 2 * time.Second
+	settlePause = 20 * time.Millisecond
+)
 
 // dockerExecutor is one task's container.
 type dockerExecutor struct {
@@ -73,10 +76,11 @@ func (x *dockerExecutor) start(ctx context.Context, o opening) error {
 	limit := time.NewTimer(readyLimit)
 	defer limit.Stop()
 	select {
-	case <-main.Ready():
+	case <-main.Ready(): // or broken
+		if main.Err() != nil {
+			return x.endedAtOnce(ctx, main)
+		}
 		x.shells.give(main, false, "")
-	case <-x.gone:
-		return fmt.Errorf("%w: docker: container of %s ended at once: %w", ErrUnavailable, x.docker.Image, x.why)
 	case <-limit.C:
 		x.plain = true
 		o.log.Warn("no lane in the container, every command will be an exec of its own", "backend", "docker", "image", x.docker.Image)
@@ -145,6 +149,27 @@ func (x *dockerExecutor) notStarted(ctx context.Context, err error) error {
 	return x.docker.refused("start container", x.daemon, err)
 }
 
+// endedAtOnce explains a container that did not live to see a command. The
+// reason may be in what its sh has said, which is in the lane's error. If it was
+// only its connection that was lost, the container ends itself by KILL.
+func (x *dockerExecutor) endedAtOnce(ctx context.Context, main *shell) error {
+	select {
+	case <-x.gone:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var end exited
+	what := fmt.Sprintf("docker: container of %s ended at once: %v: %v", x.docker.Image, x.why, main.Err())
+	switch {
+	case !errors.As(x.why, &end) || end.code == 137 || !errors.Is(main.Err(), io.EOF):
+		return fmt.Errorf("%w: %s", ErrNotStarted, what)
+	case end.code == 127 || end.code == 126:
+		return fmt.Errorf("%w: %s; commands need a usable sh, so choose an image that has one", ErrUnavailable, what)
+	default:
+		return fmt.Errorf("%w: %s; its sh must be a POSIX one, with room in Docker.PIDs and Docker.Memory", ErrUnavailable, what)
+	}
+}
+
 // furnish makes the working directory, where the daemon could not, and runs
 // the InitScript.
 func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
@@ -201,31 +226,52 @@ func (x *dockerExecutor) makeDir(ctx context.Context, dir string) error {
 	return err
 }
 
-// lost books the end of the main process, with what the daemon knows of it.
+// lost books the end of the main process, with what the daemon knows of it. It
+// may know of the end a little later, or not at all.
 func (x *dockerExecutor) lost() {
 	ctx, cancel := context.WithTimeout(x.ctx, settleLimit)
 	defer cancel()
-	x.why = x.state(ctx)
+	for {
+		end, err := x.ask(ctx)
+		if x.why = end; end != nil || err != nil {
+			break
+		}
+		time.Sleep(settlePause)
+	}
 	if x.why == nil {
 		x.why = fmt.Errorf("%w: docker: connection to container %.12s lost", ErrGone, x.id)
 	}
 	close(x.gone)
 }
 
+// exited is an ErrGone with the code of the main process.
+type exited struct {
+	error
+	code int
+}
+
+func (e exited) Unwrap() error { return e.error }
+
 // state returns nil if the container runs, else ErrGone with what became of
 // it. A daemon that does not answer tells nothing.
 func (x *dockerExecutor) state(ctx context.Context) error {
+	end, _ := x.ask(ctx)
+	return end
+}
+
+// ask is state, with the daemon's error.
+func (x *dockerExecutor) ask(ctx context.Context) (end, err error) {
 	found, err := x.daemon.ContainerInspect(ctx, x.id, client.ContainerInspectOptions{})
 	state := found.Container.State
 	switch {
 	case errdefs.IsNotFound(err):
-		return fmt.Errorf("%w: docker: container %.12s was removed", ErrGone, x.id)
+		return fmt.Errorf("%w: docker: container %.12s was removed", ErrGone, x.id), nil
 	case err != nil || state == nil || state.Running:
-		return nil
+		return nil, err
 	case state.OOMKilled:
-		return fmt.Errorf("%w: docker: container %.12s ran out of memory and ended with %d; give it more by Docker.Memory", ErrGone, x.id, state.ExitCode)
+		return exited{fmt.Errorf("%w: docker: container %.12s ran out of memory and ended with %d; give it more by Docker.Memory", ErrGone, x.id, state.ExitCode), state.ExitCode}, nil
 	default:
-		return fmt.Errorf("%w: docker: container %.12s ended with %d", ErrGone, x.id, state.ExitCode)
+		return exited{fmt.Errorf("%w: docker: container %.12s ended with %d", ErrGone, x.id, state.ExitCode), state.ExitCode}, nil
 	}
 }
 
