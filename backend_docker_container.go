@@ -124,12 +124,10 @@ func (d Docker) refused(op string, dm daemon, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", at, err)
-	case client.IsErrConnectionFailed(err):
-		return fmt.Errorf("%w: docker: %w", ErrUnavailable, dm.explain(context.Background(), err))
 	case errdefs.IsInvalidArgument(err), errdefs.IsNotFound(err), errdefs.IsPermissionDenied(err), errdefs.IsNotImplemented(err):
 		return fmt.Errorf("%w: %s: %w; correct the field of Docker that asks for it", ErrUnavailable, at, err)
 	default:
-		return fmt.Errorf("%w: %s: %w; if it stays, look at the log and the free disk space of the daemon at %s", ErrNotStarted, at, err, dm.DaemonHost())
+		return fmt.Errorf("%w: %s: %w; if it stays, correct the field of Docker that it names, or look at the log and the free disk space of the daemon at %s", ErrNotStarted, at, err, dm.DaemonHost())
 	}
 }
 
