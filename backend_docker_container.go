@@ -232,8 +232,10 @@ func remove(ctx context.Context, dm daemon, id string) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("docker: remove container %s: %w", id, errors.Join(err, ctx.Err()))
 		}
-		if client.IsErrConnectionFailed(err) {
-			return fmt.Errorf("docker: remove container %s: %w", id, err)
+		if client.IsErrConnectionFailed(err) { // this one, or all of them
+			if _, down := dm.Ping(ctx, client.PingOptions{}); down != nil {
+				return fmt.Errorf("docker: remove container %s: %w", id, err)
+			}
 		}
 		// Removed, under removal, or the daemon has trouble: ask again until
 		// the answer is that there is none.
