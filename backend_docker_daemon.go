@@ -257,5 +257,9 @@ func (d Docker) Check(ctx context.Context) error {
 }
 
 func (d Docker) noImage(dm daemon) error {
-	return fmt.Errorf("%w: docker: image %s is not on the daemon at %s, and Docker.Pull is %q; pull it, or name another one", ErrUnavailable, d.Image, dm.DaemonHost(), d.Pull)
+	image := d.Image
+	if d.Platform != "" {
+		image += ", or not for Docker.Platform " + d.Platform + ","
+	}
+	return fmt.Errorf("%w: docker: image %s is not on the daemon at %s, and Docker.Pull is %q; pull it, or name another one", ErrUnavailable, image, dm.DaemonHost(), d.Pull)
 }
