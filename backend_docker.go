@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -189,6 +190,15 @@ func (d Docker) complete() (Docker, error) {
 	for dir := range d.Tmpfs {
 		if !path.IsAbs(dir) {
 			return d, fmt.Errorf("docker tmpfs %q: must be an absolute path", dir)
+		}
+	}
+	for _, option := range d.SecurityOpt {
+		name, value, ok := strings.Cut(option, "=")
+		switch {
+		case !ok && option != "no-new-privileges" && !strings.Contains(option, ":"):
+			return d, fmt.Errorf("docker security option %q: must be name=value", option)
+		case name == "seccomp" && value != "unconfined" && value != "builtin" && !json.Valid([]byte(value)):
+			return d, fmt.Errorf("docker security option %.100q: a seccomp profile must be its JSON, and not a file of it", option)
 		}
 	}
 	for name := range d.Labels {
