@@ -5,6 +5,7 @@ package terminal
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -170,9 +171,14 @@ func (x *dockerExecutor) endedAtOnce(ctx context.Context, main *shell) error {
 	}
 }
 
-// furnish makes the working directory, where the daemon could not, and runs
-// the InitScript.
+// furnish sees to the shell, makes the working directory where the daemon
+// could not, and runs the InitScript.
 func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
+	if x.docker.Shell != "" {
+		if text, err := x.output(ctx, "/", "exit 0", nil); err != nil {
+			return fmt.Errorf("%w: docker: run %s in %s: %w: %s; Docker.Shell must be a shell that the image has", ErrUnavailable, x.docker.Shell, x.docker.Image, err, text)
+		}
+	}
 	if x.docker.User != "" && o.dir != "" {
 		if err := x.makeDir(ctx, o.dir); err != nil {
 			return fmt.Errorf("%w: docker: make directory %s: %w", ErrUnavailable, o.dir, err)
@@ -183,12 +189,21 @@ func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, initScriptLimit)
 	defer cancel()
+	if text, err := x.output(ctx, cmp.Or(o.dir, "/"), x.docker.InitScript, nil); err != nil {
+		return fmt.Errorf("%w: docker: init script: %w; its output ends with: %s", ErrUnavailable, err, text)
+	}
+	return nil
+}
+
+// output runs a script as commands are run, and returns the end of what it
+// prints.
+func (x *dockerExecutor) output(ctx context.Context, dir, script string, env map[string]string) (string, error) {
 	out := newOutput(2000, 0)
 	w, _ := out.streams(nil, nil)
 	code, err := x.Exec(ctx, Command{
-		Script: x.docker.InitScript,
-		Dir:    o.dir,
-		Env:    merge(interactive, map[string]string{RunIDEnv: newRunID()}),
+		Script: script,
+		Dir:    dir,
+		Env:    merge(interactive, env, map[string]string{RunIDEnv: newRunID()}),
 		Stdout: w,
 		Stderr: w,
 	})
@@ -196,35 +211,35 @@ func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
 	if err == nil && code != 0 {
 		err = fmt.Errorf("code %d", code)
 	}
-	if err != nil {
-		return fmt.Errorf("%w: docker: init script: %w; its output ends with: %s", ErrUnavailable, err, strings.TrimSpace(text))
-	}
-	return nil
+	return strings.TrimSpace(text), err
 }
 
-// makeDir makes dir for the user, unless it is there. Where the user may not,
-// the daemon does: in a container of another user's root has no capabilities.
+// makeDir makes dir for the user. Where the user may not, the daemon does:
+// root has no capabilities in the container of somebody else.
 func (x *dockerExecutor) makeDir(ctx context.Context, dir string) error {
-	const script = `[ -d "$1" ] || mkdir -p -- "$1" 2>/dev/null || echo "$(id -u) $(id -g)"`
-	out, code, err := x.execAs(ctx, x.docker.User, []string{"sh", "-c", script, "sh", dir}, nil)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("code %d: %s", code, strings.TrimSpace(out))
-	}
-	if err != nil || out == "" {
+	text, err := x.output(ctx, "/", makeDirScript, map[string]string{"TERMINAL_DIR": dir})
+	if err != nil || text == "" {
 		return err
 	}
-	made := tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(path.Clean(dir), "/") + "/", Mode: 0o755, ModTime: time.Now()}
-	if _, err := fmt.Sscan(out, &made.Uid, &made.Gid); err != nil {
-		return fmt.Errorf("ids of user %q: %w", x.docker.User, err)
+	leaf := tar.Header{Typeflag: tar.TypeDir, Name: strings.Trim(path.Clean(dir), "/"), Mode: 0o755}
+	if _, err := fmt.Sscan(text, &leaf.Uid, &leaf.Gid); err != nil {
+		return fmt.Errorf("%q: %w", text, err)
 	}
-	var content bytes.Buffer
-	w := tar.NewWriter(&content)
-	if err := errors.Join(w.WriteHeader(&made), w.Close()); err != nil {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	if err := errors.Join(w.WriteHeader(&leaf), w.Close()); err != nil {
 		return err
 	}
-	_, err = x.daemon.CopyToContainer(ctx, x.id, client.CopyToContainerOptions{DestinationPath: "/", Content: &content})
+	_, err = x.daemon.CopyToContainer(ctx, x.id, client.CopyToContainerOptions{DestinationPath: "/", Content: &archive})
 	return err
 }
+
+// makeDirScript prints the user's ids if the user cannot make the directory.
+const makeDirScript = `[ -d "$TERMINAL_DIR" ] || mkdir -p "$TERMINAL_DIR" 2>/dev/null || {
+	while read -r key real effective rest; do
+		case $key in Uid: | Gid:) echo "$effective" ;; esac
+	done </proc/self/status
+}`
 
 // lost books the end of the main process, with what the daemon knows of it. It
 // may know of the end a little later, or not at all.
