@@ -57,6 +57,7 @@ type call struct {
 	backend  string
 	out      *output
 	deadline time.Time // when the limit is reached; set when the environment is there
+	lost     bool      // an environment was found gone
 	result   Result
 }
 
@@ -134,7 +135,6 @@ func (c *call) run(ctx context.Context) error {
 			return err
 		}
 		if errors.Is(err, ErrGone) {
-			c.notice("the environment had gone, so the command ran in a new one: files from before are not there")
 			continue
 		}
 		delay := retryDelays[attempt]
@@ -193,8 +193,18 @@ func (c *call) attempt(ctx context.Context) error {
 		c.deadline = time.Now().Add(c.req.Timeout)
 	}
 	err = c.exec(ctx, e)
-	if errors.Is(err, ErrGone) {
+	gone, never := errors.Is(err, ErrGone), errors.Is(err, ErrNotStarted)
+	if gone {
 		reg.drop(e)
+	}
+	switch {
+	case gone && never:
+		c.lost = true
+		reg.lose(c.req.Task, true)
+	case !gone && !never:
+		if reg.lose(c.req.Task, false) || c.lost {
+			c.notice("the environment had gone, so the command ran in a new one: files from before are not there")
+		}
 	}
 	return err
 }

@@ -41,6 +41,7 @@ type registry struct {
 	reaping               bool // the reaper's goroutine exists
 	created, shut, reaped int64
 	done                  map[string]bool // see first
+	lost                  map[string]bool // see lose
 }
 
 // entry is one task's place in the registry.
@@ -74,6 +75,7 @@ func newRegistry(cfg Config) *registry {
 		wake:     make(chan struct{}, 1),
 		entries:  make(map[string]*entry),
 		done:     make(map[string]bool),
+		lost:     make(map[string]bool),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	return r
@@ -172,6 +174,20 @@ func (r *registry) first(what string) bool {
 	return !done
 }
 
+// lose notes whether the task's environment has gone without a command of the
+// task having been told, and returns what was noted before.
+func (r *registry) lose(task string, lost bool) (before bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before = r.lost[task]
+	if lost {
+		r.lost[task] = true
+	} else {
+		delete(r.lost, task)
+	}
+	return before
+}
+
 // settle books the end of an opening: a failed one is forgotten before those
 // who wait for it wake, so that the next call tries anew.
 func (r *registry) settle(e *entry) {
@@ -253,6 +269,7 @@ func (r *registry) drop(e *entry) {
 // longer than ctx; the closing goes on then.
 func (r *registry) closeTask(ctx context.Context, task string) error {
 	r.mu.Lock()
+	delete(r.lost, task) // a fresh one is expected
 	e := r.entries[task]
 	if e == nil {
 		r.mu.Unlock()
