@@ -111,14 +111,6 @@ func (f front) works(t *testing.T, d terminal.Docker) {
 	assert.Empty(t, f.containers(t))
 }
 
-func run(t *testing.T, term *terminal.Terminal, command string) terminal.Result {
-	t.Helper()
-	r, err := term.Run(t.Context(), terminal.Request{Command: command})
-	require.NoError(t, err)
-	require.Zero(t, r.ExitCode, "%+v", r)
-	return r
-}
-
 // input makes a command use a lane of its own: the first one's connection
 // holds the container, and so cannot have an end of input.
 func input() io.Reader { return strings.NewReader("") }

@@ -75,13 +75,6 @@ func modalTerminal(t *testing.T, opt modalfake.Options, cfg terminal.Config) (*m
 	return s, term
 }
 
-func run(t *testing.T, term *terminal.Terminal, command string) terminal.Result {
-	t.Helper()
-	res, err := term.Run(t.Context(), terminal.Request{Command: command})
-	require.NoError(t, err)
-	return res
-}
-
 func TestModalCommandCostsTwoCalls(t *testing.T) {
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "true")
