@@ -193,7 +193,7 @@ func BenchmarkDocker(b *testing.B) {
 // figureTries is how often a figure is measured until it is within its bound:
 // a library that keeps its promise may miss it because the machine has other
 // work, in one try and the next.
-const figureTries = 12
+const figureTries = 8
 
 // TestDockerFigures holds the library to what it promises to cost.
 func TestDockerFigures(t *testing.T) {
