@@ -69,7 +69,14 @@ func (l Local) Open(ctx context.Context, _ string) (Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &localExecutor{shell: shell, env: hostEnv(l.PassEnv), id: newRunID(), pumps: make(map[*pump]struct{})}
+	x := &localExecutor{
+		shell: shell,
+		env:   hostEnv(l.PassEnv),
+		id:    newRunID(),
+		jobs:  filepath.Join(os.TempDir(), "terminal-jobs-"+newRunID()[:16]),
+		pumps: make(map[*pump]struct{}),
+		left:  make(map[string]struct{}),
+	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	return x, nil
 }
@@ -123,6 +130,7 @@ type localExecutor struct {
 	shell  string
 	env    map[string]string
 	id     string // in every command's RunIDEnv beside its own, so that Close finds what they left
+	jobs   string // directory of the jobs, if there are any; not named after id, see jobRunID
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -131,8 +139,18 @@ type localExecutor struct {
 
 	mu     sync.Mutex // guards the rest; held for moments
 	closed bool
-	ran    bool               // a command has been started, so there may be something to find
-	pumps  map[*pump]struct{} // that have not seen the end of their pipe
+	ran    bool                // a command has been started, so there may be something to find
+	pumps  map[*pump]struct{}  // that have not seen the end of their pipe
+	left   map[string]struct{} // runs that left processes behind, not yet asked about
+}
+
+// jobHome returns the directory for jobs; Close removes it.
+func (x *localExecutor) jobHome() string { return x.jobs }
+
+// makeJob makes the directory of a job.
+func (x *localExecutor) makeJob(id string) {
+	_ = os.Mkdir(x.jobs, 0o700)
+	_ = os.Mkdir(filepath.Join(x.jobs, id), 0o700)
 }
 
 // begin books a command, and refuses it after Close.
@@ -437,6 +455,7 @@ func (x *localExecutor) Close(ctx context.Context) error {
 	// What still holds a pipe has hidden from us; it does not keep us here.
 	idle, cancel := context.WithTimeout(ctx, drainMax)
 	defer cancel()
+	err = errors.Join(err, os.RemoveAll(x.jobs))
 	if wait(idle, &x.pumping) == nil {
 		return err
 	}

@@ -59,6 +59,10 @@ type call struct {
 	deadline time.Time // when the limit is reached; set when the environment is there
 	lost     bool      // an environment was found gone
 	result   Result
+
+	// What the Terminal runs for a job has these instead of a command.
+	script func(Executor) string
+	starts *JobStatus // the job that begins with this call, nil if none does
 }
 
 // prepare completes the request and refuses a bad one before anything runs.
@@ -82,7 +86,7 @@ func (c *call) complete(cfg *Config) error {
 	if err := validateCommand(req.Command); err != nil {
 		return err
 	}
-	if req.Timeout == 0 {
+	if req.Timeout == 0 && c.starts == nil {
 		req.Timeout = cfg.Timeout
 	}
 	switch {
@@ -92,6 +96,8 @@ func (c *call) complete(cfg *Config) error {
 		return fmt.Errorf("timeout %v: the longest allowed is %v; split the work into shorter commands", req.Timeout, cfg.MaxTimeout)
 	case req.Timeout > longestTimeout:
 		return fmt.Errorf("timeout %v: must be at most %v", req.Timeout, longestTimeout)
+	case req.Ready != nil && c.starts == nil:
+		return errors.New("ready: is for a command that is started in the background")
 	case strings.ContainsRune(req.Dir, 0):
 		return fmt.Errorf("dir %q: must not have a NUL byte", req.Dir)
 	case req.Dir == "":
@@ -201,10 +207,13 @@ func (c *call) attempt(ctx context.Context) error {
 	case gone && never:
 		c.lost = true
 		reg.lose(c.req.Task, true)
-	case !gone && !never:
+	case !gone && !never && c.script == nil:
 		if reg.lose(c.req.Task, false) || c.lost {
 			c.notice("the environment had gone, so the command ran in a new one: files from before are not there")
 		}
+	}
+	if err == nil && c.starts != nil && c.result.ExitCode == 0 {
+		reg.keepJob(e, *c.starts)
 	}
 	return err
 }
@@ -248,6 +257,9 @@ func parent(dir string) string {
 func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 	runID := newRunID()
 	script, stdin := c.req.Command, c.req.Stdin
+	if c.script != nil {
+		script = c.script(e.ex)
+	}
 	if len(script) >= longScript {
 		script, stdin = feedScript(script, runID, stdin)
 	}

@@ -1,6 +1,9 @@
 package terminal
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // watchLocked starts the reaper if it is needed and not there.
 func (r *registry) watchLocked() {
@@ -53,18 +56,66 @@ func (r *registry) reapExpired() (next time.Duration, more bool) {
 	defer r.mu.Unlock()
 	next = -1
 	for e := r.idle.first; e != nil; e = r.idle.first {
-		if left := r.lifetime - time.Since(e.released); left > 0 {
+		if left := time.Until(e.due); left > 0 {
 			next = left
 			break
 		}
-		r.removeLocked(e)
-		r.reaped++
 		r.work.Add(1)
-		go func() {
-			defer r.work.Done()
-			_ = r.close(e, ErrClosed) // a failure is logged there; nobody waits for it
-		}()
+		if len(e.jobs) > 0 && time.Since(e.released) < r.jobLifetime {
+			r.idle.remove(e)
+			e.users++ // nobody else may close it while it is asked
+			go r.ask(e)
+			continue
+		}
+		r.reapLocked(e)
 	}
 	r.reaping = len(r.entries) > 0
 	return next, r.reaping
+}
+
+// reapLocked closes an idle entry in a goroutine that the caller has booked.
+func (r *registry) reapLocked(e *entry) {
+	r.removeLocked(e)
+	r.loseJobsLocked(e)
+	r.reaped++
+	go func() {
+		defer r.work.Done()
+		_ = r.close(e, ErrClosed) // a failure is logged there; nobody waits for it
+	}()
+}
+
+// ask asks the environment of an entry whose lifetime is over whether one of
+// its jobs is running. Only then it stays, until it is asked again, or the
+// jobs' own lifetime is over too. Who called meanwhile has the entry, and
+// idle time begins anew with the end of that call.
+func (r *registry) ask(e *entry) {
+	running, err := r.anyRunning(e.ctx, e)
+	gone := errors.Is(err, ErrGone)
+	if err != nil && !gone {
+		r.log.Info("jobs of an idle task not known, taken to be running", "task", e.task, "backend", e.backend, "error", err)
+		running = true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.users--
+	switch {
+	case e.users > 0 || e.removed:
+		if e.users == 0 && e.drained != nil {
+			close(e.drained)
+			e.drained = nil
+		}
+	case !running:
+		if !gone {
+			e.jobs = nil // they have ended
+		}
+		r.reapLocked(e)
+		return
+	default:
+		e.due = time.Now().Add(r.lifetime)
+		if end := e.released.Add(r.jobLifetime); end.Before(e.due) {
+			e.due = end
+		}
+		r.lineUpLocked(e)
+	}
+	r.work.Done()
 }

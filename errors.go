@@ -38,6 +38,9 @@ var (
 
 	// ErrUnknownJob: the task has no job of that id.
 	ErrUnknownJob = errors.New("unknown job")
+
+	// ErrTooManyJobs: MaxJobs jobs are running in the task.
+	ErrTooManyJobs = errors.New("too many jobs")
 )
 
 type timeoutError struct{}

@@ -25,6 +25,9 @@ type registry struct {
 	maxTasks int           // 0: no cap
 	log      *slog.Logger
 
+	jobLifetime time.Duration                               // how long running jobs keep an idle entry; <0: not at all
+	anyRunning  func(context.Context, *entry) (bool, error) // asks the environment for running jobs; nil: there are none
+
 	ctx    context.Context // ends when the Terminal is closed; openings and commands hang on it
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup // openings, closings and the reaper
@@ -40,8 +43,9 @@ type registry struct {
 	closed                bool
 	reaping               bool // the reaper's goroutine exists
 	created, shut, reaped int64
-	done                  map[string]bool // see first
-	lost                  map[string]bool // see lose
+	done                  map[string]bool                 // see first
+	gone                  map[string]bool                 // see lose
+	lost                  map[string]map[string]JobStatus // by task and id: jobs whose environment went, not yet reported
 }
 
 // entry is one task's place in the registry.
@@ -57,25 +61,28 @@ type entry struct {
 	err   error
 
 	// Guarded by registry.mu.
-	opened     bool          // ready is closed and ex is usable
-	users      int           // calls that hold the entry, waiting ones included
-	released   time.Time     // when the last of them left
-	removed    bool          // no longer in the registry
-	drained    chan struct{} // made on removal if users > 0; closed when they have left
-	prev, next *entry        // place in idle, nil if none
+	opened     bool                 // ready is closed and ex is usable
+	users      int                  // calls that hold the entry, waiting ones included
+	released   time.Time            // when the last of them left
+	due        time.Time            // when the reaper is to look, if idle
+	jobs       map[string]JobStatus // jobs that ran when last heard of, nil if none
+	removed    bool                 // no longer in the registry
+	drained    chan struct{}        // made on removal if users > 0; closed when they have left
+	prev, next *entry               // place in idle, nil if none
 }
 
 func newRegistry(cfg Config) *registry {
 	r := &registry{
-		backend:  cfg.Backend,
-		dir:      cfg.Dir,
-		lifetime: cfg.Lifetime,
-		maxTasks: cfg.MaxTasks,
-		log:      cfg.Logger,
-		wake:     make(chan struct{}, 1),
-		entries:  make(map[string]*entry),
-		done:     make(map[string]bool),
-		lost:     make(map[string]bool),
+		backend:     cfg.Backend,
+		dir:         cfg.Dir,
+		lifetime:    cfg.Lifetime,
+		jobLifetime: cfg.JobLifetime,
+		maxTasks:    cfg.MaxTasks,
+		log:         cfg.Logger,
+		wake:        make(chan struct{}, 1),
+		entries:     make(map[string]*entry),
+		done:        make(map[string]bool),
+		gone:        make(map[string]bool),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(context.Background())
 	return r
@@ -179,11 +186,11 @@ func (r *registry) first(what string) bool {
 func (r *registry) lose(task string, lost bool) (before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before = r.lost[task]
+	before = r.gone[task]
 	if lost {
-		r.lost[task] = true
+		r.gone[task] = true
 	} else {
-		delete(r.lost, task)
+		delete(r.gone, task)
 	}
 	return before
 }
@@ -227,9 +234,14 @@ func (r *registry) restLocked(e *entry) {
 		return
 	}
 	e.released = time.Now()
-	r.idle.push(e)
+	e.due = e.released.Add(r.lifetime)
+	r.lineUpLocked(e)
+}
+
+func (r *registry) lineUpLocked(e *entry) {
+	r.idle.insert(e)
 	if r.idle.first == e {
-		r.nudge() // the reaper slept without an expiry to wait for
+		r.nudge() // the reaper slept, or waits for a later expiry
 	}
 }
 
@@ -258,6 +270,7 @@ func (r *registry) drop(e *entry) {
 		return
 	}
 	r.removeLocked(e)
+	r.loseJobsLocked(e)
 	r.work.Add(1)
 	go func() {
 		defer r.work.Done()
@@ -269,7 +282,7 @@ func (r *registry) drop(e *entry) {
 // longer than ctx; the closing goes on then.
 func (r *registry) closeTask(ctx context.Context, task string) error {
 	r.mu.Lock()
-	delete(r.lost, task) // a fresh one is expected
+	delete(r.gone, task) // a fresh one is expected
 	e := r.entries[task]
 	if e == nil {
 		r.mu.Unlock()
@@ -391,20 +404,125 @@ func (r *registry) stats() Stats {
 	return s
 }
 
-// idleList is a doubly linked list through the entries themselves. All of
-// them rest equally long, so the order of arrival is the order of expiry.
+// keepJob notes a job that was started in the entry's environment.
+func (r *registry) keepJob(e *entry, job JobStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.jobs == nil {
+		e.jobs = make(map[string]JobStatus)
+	}
+	e.jobs[job.ID] = job
+}
+
+// noteJobs notes what the task's environment reported, of all its jobs or of
+// some.
+func (r *registry) noteJobs(task string, jobs []JobStatus, all bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entries[task]
+	if e == nil {
+		return
+	}
+	if all {
+		e.jobs = nil
+	}
+	for _, job := range jobs {
+		delete(e.jobs, job.ID)
+		if !job.Running {
+			continue
+		}
+		if e.jobs == nil {
+			e.jobs = make(map[string]JobStatus)
+		}
+		e.jobs[job.ID] = job
+	}
+}
+
+// hasJob tells whether the job ran when last heard of.
+func (r *registry) hasJob(task, id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entries[task]
+	if e == nil {
+		return false
+	}
+	_, ok := e.jobs[id]
+	return ok
+}
+
+// loseJobsLocked keeps the entry's running jobs to be reported as lost. Those
+// of a task in which nobody asks are kept too, but no more than MaxJobs.
+func (r *registry) loseJobsLocked(e *entry) {
+	if len(e.jobs) == 0 {
+		return
+	}
+	for id, job := range e.jobs {
+		job.Running, job.ExitCode = false, exitUnknown
+		e.jobs[id] = job
+	}
+	if r.lost == nil {
+		r.lost = make(map[string]map[string]JobStatus)
+	}
+	r.lost[e.task] = e.jobs // those lost before are forgotten: nobody asked
+	e.jobs = nil
+}
+
+// takeLost returns the lost jobs of a task that have not been reported yet.
+func (r *registry) takeLost(task string) (lost []JobStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, job := range r.lost[task] {
+		lost = append(lost, job)
+	}
+	delete(r.lost, task)
+	sort.Slice(lost, func(i, j int) bool { return lost[i].Started.Before(lost[j].Started) })
+	return lost
+}
+
+// takeLostJob tells whether the job is lost, once.
+func (r *registry) takeLostJob(task, id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.lost[task][id]
+	delete(r.lost[task], id)
+	if len(r.lost[task]) == 0 {
+		delete(r.lost, task)
+	}
+	return ok
+}
+
+// backendOf names the backend of the task for errors.
+func (r *registry) backendOf(task string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.entries[task]; e != nil && e.opened {
+		return e.backend
+	}
+	return backendName(r.backend)
+}
+
+// idleList is a doubly linked list through the entries themselves, in the
+// order in which they are due. Nearly all of them rest equally long, so a new
+// one belongs at the end, or close to it.
 type idleList struct {
 	first, last *entry
 }
 
-func (l *idleList) push(e *entry) {
+func (l *idleList) insert(e *entry) {
 	e.prev = l.last
-	if l.last != nil {
-		l.last.next = e
-	} else {
-		l.first = e
+	for e.prev != nil && e.prev.due.After(e.due) {
+		e.prev = e.prev.prev
 	}
-	l.last = e
+	if e.prev != nil {
+		e.next, e.prev.next = e.prev.next, e
+	} else {
+		e.next, l.first = l.first, e
+	}
+	if e.next != nil {
+		e.next.prev = e
+	} else {
+		l.last = e
+	}
 }
 
 func (l *idleList) remove(e *entry) {

@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -52,3 +54,58 @@ fi
 unset terminal_w terminal_l terminal_c terminal_n
 %seval "unset terminal_s
 $terminal_s"`
+
+// job.sh is the supervisor of one job, jobs.sh what a Terminal does with the
+// jobs of a task.
+//
+//go:embed job.sh
+var jobSource string
+
+//go:embed jobs.sh
+var jobsSource string
+
+// supervisor is job.sh as it is sent: people see it in their process lists.
+var supervisor = withoutComments(jobSource)
+
+// jobFunctions are the functions of jobs.sh by name. A shell takes
+// milliseconds to parse all of them, so a call is sent those it needs.
+var jobFunctions = func() map[string]string {
+	functions := make(map[string]string)
+	for _, m := range regexp.MustCompile(`(?ms)^(tj_\w+)\(\) \{(?: [^\n]* \}$|\n.*?^\}$)`).FindAllStringSubmatch(withoutComments(jobsSource), -1) {
+		functions[m[1]] = m[0]
+	}
+	return functions
+}()
+
+var jobWord = regexp.MustCompile(`\btj_\w+`)
+
+// jobFunction returns the named function of jobs.sh, those that it needs, and
+// a call of it.
+func jobFunction(name string) string {
+	needed := []string{name}
+	for i := 0; i < len(needed); i++ {
+		for _, word := range jobWord.FindAllString(jobFunctions[needed[i]], -1) {
+			if jobFunctions[word] != "" && !slices.Contains(needed, word) {
+				needed = append(needed, word)
+			}
+		}
+	}
+	var text strings.Builder
+	for _, function := range needed {
+		text.WriteString(jobFunctions[function] + "\n")
+	}
+	return text.String() + name
+}
+
+func withoutComments(source string) string {
+	var kept []string
+	for line := range strings.Lines(source) {
+		if line = strings.TrimLeft(line, "\t"); line != "\n" && !strings.HasPrefix(line, "#") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+// quote makes one word of a text for any POSIX shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

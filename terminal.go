@@ -19,10 +19,11 @@ import (
 
 // The defaults that a zero Config stands for.
 const (
-	DefaultTimeout   = 60 * time.Second
-	DefaultLifetime  = 300 * time.Second
-	DefaultMaxOutput = 50_000
-	DefaultTask      = "default"
+	DefaultTimeout     = 60 * time.Second
+	DefaultLifetime    = 300 * time.Second
+	DefaultJobLifetime = time.Hour
+	DefaultMaxOutput   = 50_000
+	DefaultTask        = "default"
 )
 
 // longestTimeout is where a limit stops being one: a year. What is asked for
@@ -56,6 +57,11 @@ type Config struct {
 	// Lifetime is how long a task may be idle before its executor is closed,
 	// counted from the end of its last call. 0: 300 s. Negative: for ever.
 	Lifetime time.Duration
+
+	// JobLifetime is how long running jobs alone keep a task that is idle
+	// otherwise, counted like Lifetime. They are ended with it then. 0: 1 h.
+	// Negative: not at all; a task is closed after Lifetime whatever runs.
+	JobLifetime time.Duration
 
 	// MaxOutput is the number of characters (runes) of output in a Result,
 	// the mark for what was cut included. 0: 50,000. Negative: an error.
@@ -92,8 +98,8 @@ type Request struct {
 	// else "default". Any text will do.
 	Task string
 
-	// Timeout is the limit of this command. 0: Config.Timeout. Negative, or
-	// longer than Config.MaxTimeout: an error.
+	// Timeout is the limit of this command. 0: Config.Timeout; for Start, no
+	// limit. Negative, or longer than Config.MaxTimeout: an error.
 	Timeout time.Duration
 
 	// Dir is the working directory; a relative one is taken from Config.Dir.
@@ -112,6 +118,10 @@ type Request struct {
 	// goes to Stdout in true order. A writer that returns an error is dropped;
 	// one that blocks holds up the command until its limit.
 	Stdout, Stderr io.Writer
+
+	// Ready makes Start wait until the job is ready. nil: it does not wait.
+	// For Run it must be nil.
+	Ready *Ready
 }
 
 // A Terminal gives each task an Executor of its own and runs commands in it.
@@ -122,6 +132,7 @@ type Terminal struct {
 	reg     *registry
 	close   sync.Once
 	dirSeen atomic.Bool // a command has run in cfg.Dir
+	maxLog  int         // MaxLog, but less for a test
 }
 
 // New returns a Terminal for cfg, or an error that names what is wrong in it.
@@ -134,6 +145,7 @@ func New(cfg Config) (*Terminal, error) {
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
 	cfg.Lifetime = cmp.Or(cfg.Lifetime, DefaultLifetime)
+	cfg.JobLifetime = cmp.Or(cfg.JobLifetime, DefaultJobLifetime)
 	cfg.MaxOutput = cmp.Or(cfg.MaxOutput, DefaultMaxOutput)
 	cfg.Env = maps.Clone(cfg.Env)
 	if cfg.Logger == nil {
@@ -142,7 +154,9 @@ func New(cfg Config) (*Terminal, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, &Error{Op: "new", Err: err}
 	}
-	return &Terminal{cfg: cfg, reg: newRegistry(cfg)}, nil
+	t := &Terminal{cfg: cfg, reg: newRegistry(cfg), maxLog: MaxLog}
+	t.reg.anyRunning = t.anyJobRuns
+	return t, nil
 }
 
 func defaultDir() string {

@@ -1,0 +1,109 @@
+# The supervisor of one background job: sh -c "this" job DIR SHELL FORM COUNT INPUT LIMIT
+#
+# It leads a session of its own and holds nothing of the call that started it.
+# In DIR it keeps
+#	pid, job  the process ids of this shell, and of the job's, which leads its
+#	          own session and group, so that a signal reaches the job alone
+#	in        the job's input; keeper is the process that holds it open, and
+#	          kept tells that it heeds USR1
+#	alive     a FIFO that only this shell holds open: its end of file is our end
+#	log       the output; log.N is an older part of it that begins at byte N
+#	code      the exit code, at once; exit the same with the clock at the start
+#	          and the end, when the output before it is in the log
+#
+# COUNT blocks of 16 KiB are a sixteenth of what the log may hold. The job is
+# run as a foreground command, because sh makes a background one ignore SIGINT.
+# Variables begin with tj_, and none is exported.
+tj_dir=$1 tj_shell=$2 tj_form=$3 tj_count=$4 tj_input=$5 tj_limit=$6
+echo $$ >"$tj_dir/pid"
+if ! mkfifo -m 600 "$tj_dir/in" "$tj_dir/out" "$tj_dir/alive" 2>>"$tj_dir/log"; then
+	echo "126 0 0" >"$tj_dir/exit"
+	exit
+fi
+tj_setsid=setsid
+command -v setsid >/dev/null || tj_setsid=
+
+# tj_keep moves the output from fd 7 to the log, for as long as anybody holds
+# the pipe, and holds the input on fd 4 until USR1 comes. dd takes what is
+# there and never more than it writes, so none is lost between two of them, and
+# says last how many blocks it has read, and written. If the log cannot be
+# written the job still must not die of it.
+tj_keep() {
+	trap 'exec 4>&-; tj_hit=1' USR1
+	: >"$tj_dir/kept"
+	tj_start=0 tj_old=
+	while :; do
+		dd bs=16384 count="$tj_count" <&7 >>"$tj_dir/log" 2>"$tj_dir/dd" 4>&- 7<&- &
+		tj_hit=1
+		while [ -n "$tj_hit" ]; do
+			tj_hit=
+			wait $!
+		done
+		tj_in= tj_out=
+		while read -r tj_word tj_rest; do
+			case $tj_word in *[!0-9+]* | "") continue ;; esac
+			[ -z "$tj_out" ] || break
+			[ -z "$tj_in" ] || tj_out=$tj_word
+			tj_in=${tj_in:-$tj_word}
+		done <"$tj_dir/dd"
+		if [ -z "$tj_out" ] || [ "$tj_out" != "$tj_in" ]; then
+			: >"$tj_dir/full"
+			cat <&7 >/dev/null 4>&-
+			break
+		fi
+		[ $((${tj_in%+*} + ${tj_in#*+})) -eq "$tj_count" ] || break
+		tj_size=$(wc -c <"$tj_dir/log" 4>&- 7<&-)
+		[ "$tj_size" -gt $((tj_count * 16384 * 3)) ] || continue
+		mv "$tj_dir/log" "$tj_dir/log.$tj_start" 4>&- 7<&-
+		tj_old="$tj_old $tj_start"
+		tj_start=$((tj_start + tj_size))
+		set -- $tj_old
+		if [ $# -gt 3 ]; then
+			rm -f "$tj_dir/log.$1"
+			shift
+			tj_old=$*
+		fi
+	done
+	: >"$tj_dir/eof"
+}
+
+exec 4<>"$tj_dir/in" 5<>"$tj_dir/alive" 8<"$tj_dir/$tj_input"
+{
+	exec 5>&- 8<&- 7<"$tj_dir/out" # a redirection of the whole would keep a copy of 5
+	tj_keep
+} &
+echo $! >"$tj_dir/keeper"
+exec 4>&- 6>"$tj_dir/out"
+if [ "$tj_form" = file ]; then
+	set -- "$tj_shell" "$tj_dir/script"
+else
+	tj_script=$(cat "$tj_dir/script" && echo .)
+	set -- "$tj_shell" -c -- "${tj_script%.}"
+fi
+tj_dog=
+if [ -n "$tj_limit" ]; then
+	$tj_setsid sh -c 'sleep "$1" 2>/dev/null || sleep "${1%.*}"
+		: >"$0/limit"
+		read -r tj_job <"$0/job"
+		kill -TERM "-$tj_job" || kill -TERM "$tj_job"
+		sleep 2
+		kill -KILL "-$tj_job" || kill -KILL "$tj_job"' "$tj_dir" "$tj_limit" 5>&- 6>&- 8<&- &
+	tj_dog=$!
+fi
+tj_began=$(date +%s.%N)
+( # a subshell, or this shell says "Killed" into the log
+	exec <&8 >&6 2>&1 5>&- 6>&- 8<&-
+	exec $tj_setsid sh -c 'echo $$ >"$0/job" && exec "$@"' "$tj_dir" "$@"
+)
+tj_code=$?
+[ ! -e "$tj_dir/limit" ] || tj_code=124
+echo "$tj_code" >"$tj_dir/code"
+exec 6>&-
+tj_ended=$(date +%s.%N)
+[ -z "$tj_dog" ] || kill -KILL "-$tj_dog" || kill -KILL "$tj_dog"
+tj_n=0
+while [ ! -e "$tj_dir/eof" ] && [ $tj_n -lt 6 ]; do
+	sleep 0.01 || sleep 1
+	tj_n=$((tj_n + 1))
+done
+echo "$tj_code $tj_began $tj_ended" >"$tj_dir/exit"
