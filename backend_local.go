@@ -196,7 +196,30 @@ func (x *localExecutor) Exec(ctx context.Context, c Command) (int, error) {
 	}
 	code := p.reap()
 	p.drain()
+	if err == nil && p.survived() {
+		x.note(p.runID)
+	}
 	return code, err
+}
+
+// maxLeft bounds what is kept for a caller that does not ask.
+const maxLeft = 1000
+
+func (x *localExecutor) note(runID string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.left) < maxLeft {
+		x.left[runID] = struct{}{}
+	}
+}
+
+// Survivors tells whether a run left processes behind; see the interface.
+func (x *localExecutor) Survivors(runID string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	_, left := x.left[runID]
+	delete(x.left, runID)
+	return left
 }
 
 func notStarted(err error) error { return marked{err, ErrNotStarted} }
@@ -216,6 +239,7 @@ func checkDir(dir string) error {
 // localProcess is one running command: its shell, and the pipes to it.
 type localProcess struct {
 	cmd    *exec.Cmd
+	began  time.Time
 	runID  string
 	exited chan struct{} // closed when the shell has exited, before it is reaped
 	pumps  []*pump
@@ -226,7 +250,7 @@ type localProcess struct {
 // start starts the command's shell, with pipes of our own: those of os/exec
 // would make its end wait for whoever else holds them.
 func (x *localExecutor) start(c Command) (_ *localProcess, err error) {
-	p := &localProcess{runID: c.Env[RunIDEnv], exited: make(chan struct{})}
+	p := &localProcess{runID: c.Env[RunIDEnv], began: time.Now(), exited: make(chan struct{})}
 	if p.runID == "" {
 		p.runID = newRunID()
 	}

@@ -54,6 +54,45 @@ func (p *localProcess) signal(sig syscall.Signal) {
 	}
 }
 
+// A search by number is worth it for this many of them, and right for this long:
+// until they may have gone once around.
+const (
+	fewPIDs   = 200
+	wrapAfter = 10 * time.Second
+)
+
+// survived tells, of a shell that has been reaped, whether it left processes.
+// Most are in its group. The others have a later number than it, so after a
+// short command there is little to look at: to list /proc would cost more than
+// all the rest of a command's bookkeeping.
+func (p *localProcess) survived() bool {
+	leader := p.cmd.Process.Pid
+	if err := syscall.Kill(-leader, 0); err != syscall.ESRCH {
+		return true
+	}
+	last := lastPID()
+	if last < leader || last-leader > fewPIDs || time.Since(p.began) > wrapAfter {
+		return slices.ContainsFunc(pids(), func(pid int) bool { return carries(pid, p.runID) })
+	}
+	for pid := leader + 1; pid <= last; pid++ {
+		if carries(pid, p.runID) {
+			return true
+		}
+	}
+	return false
+}
+
+// lastPID is the number given out last, 0 if that is not to be known.
+func lastPID() int {
+	text, _ := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(text))
+	if len(fields) == 0 {
+		return 0
+	}
+	pid, _ := strconv.Atoi(fields[len(fields)-1])
+	return pid
+}
+
 // killRun ends all processes that carry a run id, and what descends from
 // them, until there are none: a process may fork faster than one pass.
 func killRun(ctx context.Context, runID string) error {

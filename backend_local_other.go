@@ -21,6 +21,9 @@ func (p *localProcess) alive() bool { return syscall.Kill(-p.cmd.Process.Pid, 0)
 
 func (p *localProcess) signal(sig syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, sig) }
 
+// survived has nothing to find a survivor by.
+func (p *localProcess) survived() bool { return false }
+
 // killRun has nothing to find a run by: without /proc the process group is
 // all there is, and that has been ended.
 func killRun(context.Context, string) error { return nil }

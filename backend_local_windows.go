@@ -38,6 +38,9 @@ func (p *localProcess) end() {
 // readReady has no way to look into a pipe; what came late is lost.
 func readReady(*os.File, []byte) (int, error) { return 0, nil }
 
+// survived has nothing to find a survivor by.
+func (p *localProcess) survived() bool { return false }
+
 // killRun has nothing to find a run by.
 func killRun(context.Context, string) error { return nil }
 

@@ -284,6 +284,9 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 	c.result.Duration = time.Since(began)
 	if err == nil && returned {
 		c.result.ExitCode = code
+		if c.script == nil && maySurvive(e.ex, runID, c.req.Command) {
+			c.adopt(ctx, e, runID)
+		}
 		return nil
 	}
 	stopped := run.Err() != nil

@@ -626,6 +626,8 @@ func operationError(code int, message string) error {
 		return marked{fmt.Errorf("job could not be set up: %s", message), ErrNotStarted}
 	case codeTaken:
 		return marked{fmt.Errorf("ready port: %s; choose another, or stop what listens there", message), ErrNotStarted}
+	case codeNone:
+		return errNoSurvivors
 	case codeEnded:
 		return marked{errors.New(message), os.ErrProcessDone}
 	case codeClosed:
@@ -741,24 +743,38 @@ func beginning(s string, most int) string {
 
 // anyJobRuns asks an idle entry's environment whether a job is running there.
 func (t *Terminal) anyJobRuns(ctx context.Context, e *entry) (bool, error) {
-	var out bytes.Buffer
 	var home string
-	op := operation{function: "tj_report", home: &home}
+	out, err := t.operateIn(ctx, e, nil, operation{function: "tj_report", home: &home})
+	if err != nil {
+		return false, err
+	}
+	all, err := parseReports(out, home)
+	return slices.ContainsFunc(all, func(s JobStatus) bool { return s.Running }), err
+}
+
+// operateIn runs a function of jobs.sh in the environment of an entry that the
+// caller holds. starts is the job that begins with it, nil if none does.
+func (t *Terminal) operateIn(ctx context.Context, e *entry, starts *JobStatus, op operation) ([]byte, error) {
+	var out bytes.Buffer
 	c := &call{
 		terminal: t,
-		req:      Request{Task: e.task, Env: t.cfg.Env, Stdout: &out},
+		req:      Request{Task: e.task, Env: t.cfg.Env, Timeout: jobLimit, Stdout: &out},
 		out:      newOutput(t.cfg.MaxOutput, 0),
 		deadline: time.Now().Add(jobLimit),
+		starts:   starts,
 	}
-	c.compose("", &op)
+	id := ""
+	if starts != nil {
+		id = starts.ID
+	}
+	c.compose(id, &op)
 	err := c.execIn(ctx, e, "/")
 	c.out.end()
 	if err == nil {
 		err = operationError(c.result.ExitCode, strings.TrimSpace(op.stderr.String()))
 	}
-	if err != nil {
-		return false, err
+	if err == nil && starts != nil {
+		t.reg.keepJob(e, *starts)
 	}
-	all, err := parseReports(out.Bytes(), home)
-	return slices.ContainsFunc(all, func(s JobStatus) bool { return s.Running }), err
+	return out.Bytes(), err
 }

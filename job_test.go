@@ -4,6 +4,10 @@ package terminal
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,4 +96,169 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(float64(o.Microseconds()), "start-µs")
 	b.ReportMetric(float64(t.Microseconds()), "run-µs")
 	b.ReportMetric(float64(o)/float64(t), "ratio")
+}
+
+// shapes are the scripts that were a job's undoing elsewhere, and what each
+// leaves in its log.
+var shapes = map[string]struct {
+	code int
+	log  string
+}{
+	"echo a; echo b":              {0, "a\nb\n"},
+	"echo a\necho b\n":            {0, "a\nb\n"},
+	"echo a # note":               {0, "a\n"},
+	"echo a &":                    {0, "a\n"},
+	"sleep 0.05 && echo a & wait": {0, "a\n"},
+	"cat <<EOF\n$((1+1)) '\nEOF":  {0, "2 '\n"},
+	"cat <<'EOF'\n$x \\\nEOF\n":   {0, "$x \\\n"},
+	"cd / && pwd":                 {0, "/\n"},
+	"echo A=1 >e.$$; . ./e.$$ && echo $A; rm e.$$": {0, "1\n"},
+	"A=1 sh -c 'echo $A'":                          {0, "1\n"},
+	"for i in 1 2; do echo $i; done":               {0, "1\n2\n"},
+	"while read x; do echo $x; done <<E\n1\n2\nE":  {0, "1\n2\n"},
+	"( echo a; exit 3 )":                           {3, "a\n"},
+	"{ echo a; } 2>&1 | cat":                       {0, "a\n"},
+	"if true; then echo a; fi":                     {0, "a\n"},
+	"f() { echo \"$1\"; }; f 'x  y'":               {0, "x  y\n"},
+	"exec echo a":                                  {0, "a\n"},
+	"-x 2>/dev/null; echo $?":                      {0, "127\n"},
+	"echo 'single \"in\"' \"it's\"":                {0, "single \"in\" it's\n"},
+	"printf 'é\\n'; exit 255":                      {255, "é\n"},
+	"kill -TERM $$":                                {143, ""},
+	"trap 'echo bye' EXIT; echo hi":                {0, "hi\nbye\n"},
+	"echo $0 >/dev/null; echo $#":                  {0, "0\n"},
+	"echo tj_dir=$tj_dir; set | grep -c ^tj_":      {1, "tj_dir=\n0\n"},
+}
+
+func TestEveryShapeOfScriptIsOneJob(t *testing.T) {
+	for _, shell := range []string{"bash", "dash"} {
+		term := newTerminal(t, Config{Backend: Local{Shell: shell}, Dir: t.TempDir()})
+		defer term.Close()
+		for script, want := range shapes {
+			code, log := finish(t, start(t, term, script))
+			assert.Equal(t, want.code, code, script)
+			assert.Equal(t, want.log, log, script)
+		}
+		for _, script := range []string{"echo 'a", "if true", "echo $(", "done"} {
+			code, log := finish(t, start(t, term, script))
+			assert.Equal(t, 2, code, script)
+			assert.NotEmpty(t, log, script)
+		}
+		code, log := finish(t, start(t, term, "no-such-program --flag"))
+		assert.Equal(t, 127, code)
+		assert.Contains(t, log, "not found")
+		code, log = finish(t, start(t, term, `echo a\`))
+		assert.Equal(t, 0, code)
+		assert.Equal(t, "a", strings.TrimRight(log, "\\\n"))
+
+		long := strings.Repeat(": '0123456789 \"$x\" \\'\n", 1<<16) + "cat; echo end"
+		require.Greater(t, len(long), 1<<20)
+		job, err := term.Start(t.Context(), Request{Command: long, Stdin: strings.NewReader("input ")})
+		require.NoError(t, err)
+		code, log = finish(t, job)
+		assert.Equal(t, 0, code)
+		assert.Equal(t, "input end\n", log)
+		assert.ErrorIs(t, job.Write(t.Context(), nil), os.ErrProcessDone)
+		s, err := job.Status(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, long[:maxJobCommand], s.Command)
+	}
+}
+
+func TestAGigabyteLeavesTheLogAtItsBound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes a gigabyte")
+	}
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	began := time.Now()
+	job := start(t, term, "head -c 1000000000 /dev/zero | tr '\\0' x; echo end")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	code, err := job.Wait(ctx)
+	require.NoError(t, err)
+	t.Log(time.Since(began))
+	assert.Zero(t, code)
+	s, err := job.Status(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1000000004, s.LogSize)
+	var kept int64
+	parts, err := filepath.Glob(job.LogPath() + "*")
+	require.NoError(t, err)
+	for _, part := range parts {
+		info, err := os.Stat(part)
+		require.NoError(t, err)
+		kept += info.Size()
+	}
+	assert.LessOrEqual(t, kept, int64(MaxLog))
+	assert.GreaterOrEqual(t, kept, int64(MaxLog/2))
+
+	data, next, err := job.Output(ctx, 5, 100)
+	require.NoError(t, err)
+	assert.Equal(t, strings.Repeat("x", 100), string(data))
+	assert.Equal(t, s.LogSize-kept+100, next, "the rest is gone, and the offset says so")
+	data, next, err = job.Output(ctx, s.LogSize-6, 100)
+	require.NoError(t, err)
+	assert.Equal(t, "xxend\n", string(data))
+	assert.Equal(t, s.LogSize, next)
+	for offset := s.LogSize - kept; offset < s.LogSize; offset = next {
+		data, next, err = job.Output(ctx, offset, maxJobOutput)
+		require.NoError(t, err)
+		require.Equal(t, offset+int64(len(data)), next)
+		require.NotEmpty(t, data)
+	}
+}
+
+func TestWhatACommandLeavesIsAJob(t *testing.T) {
+	for _, backend := range []Backend{Local{}, Local{Shell: "dash"}, hiding{Local{}}} {
+		term := newTerminal(t, Config{Backend: backend})
+		defer term.Close()
+		res, err := term.Run(t.Context(), Request{Command: "true; echo done >/dev/null"})
+		require.NoError(t, err)
+		assert.Equal(t, Result{Duration: res.Duration}, res)
+		for script, processes := range map[string]int{
+			"sleep 1000 & echo hi; exit 3":                                                          1,
+			"nohup sleep 1000 >/dev/null 2>&1 & sleep 1000 & echo hi; exit 3":                       2,
+			"setsid sleep 1000 >/dev/null 2>&1 & echo hi; exit 3":                                   1,
+			"(setsid sh -c '(sleep 1000 >/dev/null 2>&1 &)' &) & wait; sleep 0.05; echo hi; exit 3": 1,
+		} {
+			res, err := term.Run(t.Context(), Request{Command: script})
+			require.NoError(t, err)
+			assert.Equal(t, 3, res.ExitCode)
+			assert.Equal(t, "hi\n", res.Output)
+			require.NotEmpty(t, res.JobID, script)
+			assert.Contains(t, res.Notice, res.JobID)
+			job, err := term.Job(t.Context(), "", res.JobID)
+			require.NoError(t, err)
+			assert.Equal(t, res.LogPath, job.LogPath())
+			s, err := job.Status(t.Context())
+			require.NoError(t, err)
+			assert.True(t, s.Running)
+			assert.Equal(t, script, s.Command)
+			log, _, err := job.Output(t.Context(), 0, 0)
+			require.NoError(t, err)
+			assert.Equal(t, processes, strings.Count(string(log), ": sleep 1000"), string(log))
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			_, err = job.Wait(ctx)
+			cancel()
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NoError(t, job.Signal(t.Context(), syscall.SIGCONT))
+			require.NoError(t, job.Kill(t.Context()))
+			s, err = job.Status(t.Context())
+			require.NoError(t, err)
+			assert.False(t, s.Running)
+			assert.Equal(t, 137, s.ExitCode)
+		}
+		assert.Empty(t, carriers(t, "sleep 1000"))
+	}
+}
+
+// hiding hides what a Backend's executors can do beside the contract.
+type hiding struct{ Backend }
+
+type hidingExecutor struct{ Executor }
+
+func (h hiding) Open(ctx context.Context, task string) (Executor, error) {
+	ex, err := h.Backend.Open(ctx, task)
+	return hidingExecutor{ex}, err
 }
