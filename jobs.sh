@@ -151,19 +151,20 @@ tj_start() {
 	*,*) tj_run=${TERMINAL_RUN_ID%,*},$tj_run ;;
 	esac
 	set -- sh -c "$tj_supervisor" job "$tj_dir" "$tj_shell" "$tj_form" "$tj_count" "$tj_input" "$tj_limit"
-	if ! command -v setsid >/dev/null; then
+	exec </dev/null >/dev/null 2>&1 # here, so that no fork holds what the caller waits for
+	if ! command -v setsid; then
 		(
 			trap '' HUP
-			TERMINAL_RUN_ID=$tj_run exec "$@" </dev/null >/dev/null 2>&1
+			TERMINAL_RUN_ID=$tj_run exec "$@"
 		) &
 	elif [ -n "$BASH_VERSION" ]; then
 		(
 			trap - INT QUIT
-			TERMINAL_RUN_ID=$tj_run exec setsid "$@" </dev/null >/dev/null 2>&1
+			TERMINAL_RUN_ID=$tj_run exec setsid "$@"
 		) &
 	else
-		TERMINAL_RUN_ID=$tj_run setsid setsid "$@" </dev/null >/dev/null 2>&1
-	fi || tj_undo $tj_failed "no process could be started"
+		TERMINAL_RUN_ID=$tj_run setsid setsid "$@"
+	fi
 }
 
 # tj_listening tells whether something listens on the port: by the kernel's

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // sweep.sh ends every process that carries a run id, with nothing but shell
@@ -82,6 +83,17 @@ var jobWord = regexp.MustCompile(`\btj_\w+`)
 // jobFunction returns the named function of jobs.sh, those that it needs, and
 // a call of it.
 func jobFunction(name string) string {
+	if text, ok := jobTexts.Load(name); ok {
+		return text.(string)
+	}
+	text := linkJobFunction(name)
+	jobTexts.Store(name, text)
+	return text
+}
+
+var jobTexts sync.Map // of what linkJobFunction returned, by name
+
+func linkJobFunction(name string) string {
 	needed := []string{name}
 	for i := 0; i < len(needed); i++ {
 		for _, word := range jobWord.FindAllString(jobFunctions[needed[i]], -1) {
