@@ -60,11 +60,11 @@ func (r *registry) reapExpired() (next time.Duration, more bool) {
 			next = left
 			break
 		}
-		r.work.Add(1)
 		if len(e.jobs) > 0 && time.Since(e.released) < r.jobLifetime {
 			r.idle.remove(e)
 			e.users++ // nobody else may close it while it is asked
-			go r.ask(e)
+			r.work.Add(1)
+			go r.ask(e, e.released)
 			continue
 		}
 		r.reapLocked(e)
@@ -73,11 +73,12 @@ func (r *registry) reapExpired() (next time.Duration, more bool) {
 	return next, r.reaping
 }
 
-// reapLocked closes an idle entry in a goroutine that the caller has booked.
+// reapLocked closes an idle entry.
 func (r *registry) reapLocked(e *entry) {
 	r.removeLocked(e)
 	r.loseJobsLocked(e)
 	r.reaped++
+	r.work.Add(1)
 	go func() {
 		defer r.work.Done()
 		_ = r.close(e, ErrClosed) // a failure is logged there; nobody waits for it
@@ -86,9 +87,10 @@ func (r *registry) reapLocked(e *entry) {
 
 // ask asks the environment of an entry whose lifetime is over whether one of
 // its jobs is running. Only then it stays, until it is asked again, or the
-// jobs' own lifetime is over too. Who called meanwhile has the entry, and
-// idle time begins anew with the end of that call.
-func (r *registry) ask(e *entry) {
+// jobs' own lifetime is over too. If it was used meanwhile, idle time began
+// anew with the end of that.
+func (r *registry) ask(e *entry, released time.Time) {
+	defer r.work.Done()
 	running, err := r.anyRunning(e.ctx, e)
 	gone := errors.Is(err, ErrGone)
 	if err != nil && !gone {
@@ -99,23 +101,23 @@ func (r *registry) ask(e *entry) {
 	defer r.mu.Unlock()
 	e.users--
 	switch {
-	case e.users > 0 || e.removed:
-		if e.users == 0 && e.drained != nil {
-			close(e.drained)
-			e.drained = nil
+	case e.users > 0:
+	case e.drained != nil:
+		close(e.drained)
+		e.drained = nil
+	case e.removed:
+	case e.released != released:
+		r.restLocked(e)
+	case running:
+		due, end := time.Now().Add(r.lifetime), released.Add(r.jobLifetime)
+		if end.Before(due) {
+			due = end
 		}
-	case !running:
+		r.lineUpLocked(e, due)
+	default:
 		if !gone {
 			e.jobs = nil // they have ended
 		}
 		r.reapLocked(e)
-		return
-	default:
-		e.due = time.Now().Add(r.lifetime)
-		if end := e.released.Add(r.jobLifetime); end.Before(e.due) {
-			e.due = end
-		}
-		r.lineUpLocked(e)
 	}
-	r.work.Done()
 }

@@ -50,6 +50,7 @@ func FromEnv() (Config, error) {
 		e.bad("TERMINAL_TIMEOUT", "must not be above TERMINAL_MAX_TIMEOUT")
 	}
 	cfg.Lifetime = e.lifetime("TERMINAL_LIFETIME_SECONDS")
+	cfg.JobLifetime = e.lifetime("TERMINAL_JOB_LIFETIME_SECONDS")
 	cfg.MaxOutput = e.number("TERMINAL_MAX_OUTPUT")
 	cfg.KeepHead = e.share("TERMINAL_KEEP_HEAD")
 	cfg.MaxTasks = e.number("TERMINAL_MAX_TASKS")

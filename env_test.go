@@ -12,7 +12,7 @@ import (
 func clearEnv(t *testing.T) {
 	for _, name := range []string{
 		"TERMINAL_ENV", "TERMINAL_CWD", "TERMINAL_TIMEOUT", "TERMINAL_MAX_TIMEOUT", "TERMINAL_LIFETIME_SECONDS",
-		"TERMINAL_MAX_OUTPUT", "TERMINAL_KEEP_HEAD", "TERMINAL_MAX_TASKS", "TERMINAL_PASS_ENV",
+		"TERMINAL_JOB_LIFETIME_SECONDS", "TERMINAL_MAX_OUTPUT", "TERMINAL_KEEP_HEAD", "TERMINAL_MAX_TASKS", "TERMINAL_PASS_ENV",
 	} {
 		t.Setenv(name, "")
 	}
@@ -28,6 +28,7 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 	assert.Equal(t, "/tmp", term.cfg.Dir)
 	assert.Equal(t, 60*time.Second, term.cfg.Timeout)
 	assert.Equal(t, 300*time.Second, term.cfg.Lifetime)
+	assert.Equal(t, time.Hour, term.cfg.JobLifetime)
 	assert.Equal(t, 50_000, term.cfg.MaxOutput)
 }
 
@@ -35,7 +36,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 	clearEnv(t)
 	for name, value := range map[string]string{
 		"TERMINAL_ENV": "local", "TERMINAL_CWD": "/var", "TERMINAL_TIMEOUT": "1.5", "TERMINAL_MAX_TIMEOUT": "600",
-		"TERMINAL_LIFETIME_SECONDS": "-1", "TERMINAL_MAX_OUTPUT": "1000", "TERMINAL_KEEP_HEAD": "0.4",
+		"TERMINAL_LIFETIME_SECONDS": "-1", "TERMINAL_JOB_LIFETIME_SECONDS": "7200", "TERMINAL_MAX_OUTPUT": "1000", "TERMINAL_KEEP_HEAD": "0.4",
 		"TERMINAL_MAX_TASKS": "7", "TERMINAL_PASS_ENV": "GH_TOKEN,API_KEY",
 	} {
 		t.Setenv(name, value)
@@ -44,7 +45,7 @@ func TestEveryVariableIsRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Config{
 		Backend: Local{PassEnv: []string{"GH_TOKEN", "API_KEY"}}, Dir: "/var", Timeout: 1500 * time.Millisecond,
-		MaxTimeout: 10 * time.Minute, Lifetime: -1, MaxOutput: 1000, KeepHead: 0.4, MaxTasks: 7,
+		MaxTimeout: 10 * time.Minute, Lifetime: -1, JobLifetime: 2 * time.Hour, MaxOutput: 1000, KeepHead: 0.4, MaxTasks: 7,
 	}, cfg)
 }
 
@@ -52,7 +53,7 @@ func TestABadVariableIsNamed(t *testing.T) {
 	for _, tc := range [][2]string{
 		{"TERMINAL_ENV", "dokcer"}, {"TERMINAL_CWD", "here"},
 		{"TERMINAL_TIMEOUT", "5m"}, {"TERMINAL_TIMEOUT", "-1"}, {"TERMINAL_TIMEOUT", "0"}, {"TERMINAL_TIMEOUT", "nan"}, {"TERMINAL_TIMEOUT", "1e99"},
-		{"TERMINAL_MAX_TIMEOUT", "x"}, {"TERMINAL_LIFETIME_SECONDS", "soon"}, {"TERMINAL_LIFETIME_SECONDS", "-x"},
+		{"TERMINAL_MAX_TIMEOUT", "x"}, {"TERMINAL_LIFETIME_SECONDS", "soon"}, {"TERMINAL_LIFETIME_SECONDS", "-x"}, {"TERMINAL_JOB_LIFETIME_SECONDS", "1h"},
 		{"TERMINAL_MAX_OUTPUT", "-1"}, {"TERMINAL_MAX_OUTPUT", "99999999999"}, {"TERMINAL_KEEP_HEAD", "1.1"}, {"TERMINAL_MAX_TASKS", "1.5"},
 	} {
 		clearEnv(t)

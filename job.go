@@ -589,7 +589,7 @@ func (c *call) compose(id string, op *operation) {
 	for i, code := range []string{"unknown", "full", "failed", "taken", "none", "ended", "closed"} {
 		fmt.Fprintf(&text, "tj_%s=%d ", code, codeUnknown+i)
 	}
-	fmt.Fprintf(&text, "tj_most=%d tj_kept=%d tj_clock=%d tj_id=%s\n",
+	fmt.Fprintf(&text, "tj_most=%d tj_kept=%d tj_clock=%d tj_id=%s tj_show=\n",
 		MaxJobs, int(JobRetention.Seconds()), time.Now().Unix(), id)
 	for i := 0; i < len(op.vars); i += 2 {
 		text.WriteString(op.vars[i] + "=" + quote(op.vars[i+1]) + "\n")

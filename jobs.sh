@@ -189,8 +189,9 @@ tj_listening() {
 # tj_free refuses a port on which something listens.
 tj_free() { ! tj_listening || tj_exit $tj_taken "something listens on port $tj_port already"; }
 
-# tj_follow writes the log as it grows, until the job has ended, or the port
-# answers, or $tj_rounds naps are over. The verdict goes to stderr.
+# tj_follow watches the job until it has ended, or the port answers, or
+# $tj_rounds naps are over. The verdict goes to stderr, and the log to stdout as
+# it grows, if it is to be shown.
 tj_follow() {
 	tj_find
 	tj_last
@@ -198,9 +199,9 @@ tj_follow() {
 	exec 3<"$tj_dir/log"
 	while :; do
 		tj_get tj_exit "$tj_dir/exit"
-		cat <&3
+		[ -z "$tj_show" ] || cat <&3
 		tj_last
-		if [ "$tj_newest" != "$tj_seen" ]; then
+		if [ -n "$tj_show" ] && [ "$tj_newest" != "$tj_seen" ]; then
 			tj_seen=$tj_newest
 			cat <&3
 			exec 3<"$tj_dir/log"

@@ -87,6 +87,7 @@ func (j *Job) follow(ctx context.Context, r Ready, limit time.Duration) (verdict
 	watch := &watcher{found: stop}
 	if r.LogPattern != "" {
 		watch.pattern = regexp.MustCompile(r.LogPattern)
+		op.vars = append(op.vars, "tj_show", "yes")
 	}
 	op.stdout = watch
 	_, err := j.operate(ctx, op)

@@ -63,7 +63,7 @@ type entry struct {
 	// Guarded by registry.mu.
 	opened     bool                 // ready is closed and ex is usable
 	users      int                  // calls that hold the entry, waiting ones included
-	released   time.Time            // when the last of them left
+	released   time.Time            // when one of them left last
 	due        time.Time            // when the reaper is to look, if idle
 	jobs       map[string]JobStatus // jobs that ran when last heard of, nil if none
 	removed    bool                 // no longer in the registry
@@ -208,6 +208,7 @@ func (r *registry) settle(e *entry) {
 	r.created++
 	e.opened = true
 	if e.users == 0 {
+		e.released = time.Now()
 		r.restLocked(e)
 	}
 }
@@ -217,6 +218,7 @@ func (r *registry) release(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.users--
+	e.released = time.Now()
 	if e.users > 0 {
 		return
 	}
@@ -233,12 +235,12 @@ func (r *registry) restLocked(e *entry) {
 	if e.removed {
 		return
 	}
-	e.released = time.Now()
-	e.due = e.released.Add(r.lifetime)
-	r.lineUpLocked(e)
+	r.lineUpLocked(e, e.released.Add(r.lifetime))
 }
 
-func (r *registry) lineUpLocked(e *entry) {
+// lineUpLocked makes the reaper look at an entry that nobody uses.
+func (r *registry) lineUpLocked(e *entry, due time.Time) {
+	e.due = due
 	r.idle.insert(e)
 	if r.idle.first == e {
 		r.nudge() // the reaper slept, or waits for a later expiry

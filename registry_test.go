@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -510,4 +511,143 @@ func BenchmarkIdleEntry(b *testing.B) {
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/entry")
 		term.Close()
 	}
+}
+
+// jobStub answers what jobs.sh would, from a table: whether the job runs.
+func jobStub(running *atomic.Bool, asked *atomic.Int64, fail *atomic.Pointer[error]) *stub {
+	return &stub{exec: func(_ context.Context, c Command) (int, error) {
+		switch {
+		case strings.HasSuffix(c.Script, "\ntj_report"):
+			asked.Add(1)
+			if err := fail.Load(); err != nil {
+				return 0, *err
+			}
+			end := ""
+			if !running.Load() {
+				end = "0 5 6"
+			}
+			_, _ = fmt.Fprintf(c.Stdout, "0123456789ab %d 4 0 %s\n\ntrue", time.Now().UnixNano(), end)
+		case strings.HasSuffix(c.Script, "\ntj_wait"):
+			if err := fail.Load(); err != nil {
+				return 0, *err
+			}
+		}
+		return 0, nil
+	}}
+}
+
+func TestARunningJobKeepsItsIdleTaskForJobLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Bool
+		var asked atomic.Int64
+		var fail atomic.Pointer[error]
+		b := jobStub(&running, &asked, &fail)
+		term := newTerminal(t, Config{Backend: b, Lifetime: 7 * time.Minute, JobLifetime: 30 * time.Minute})
+		defer term.Close()
+		running.Store(true)
+		_, err := term.Start(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		time.Sleep(7*time.Minute - 1)
+		synctest.Wait()
+		assert.Zero(t, asked.Load(), "asked before its time")
+		time.Sleep(1)
+		synctest.Wait()
+		assert.EqualValues(t, 1, asked.Load())
+		time.Sleep(23*time.Minute - 1)
+		synctest.Wait()
+		assert.EqualValues(t, 4, asked.Load(), "once in each lifetime")
+		assert.Zero(t, b.closed.Load())
+		assert.Equal(t, 30*time.Minute-1, term.Stats().Tasks[0].Idle, "being asked is not being used")
+		time.Sleep(1)
+		synctest.Wait()
+		assert.EqualValues(t, 1, b.closed.Load())
+		assert.EqualValues(t, 4, asked.Load())
+		jobs, err := term.Jobs(t.Context(), "")
+		require.NoError(t, err)
+		require.NotEmpty(t, jobs)
+		assert.False(t, jobs[0].Running, "a running job that went with its task is told of")
+		assert.Equal(t, -1, jobs[0].ExitCode)
+
+		t.Log("one that ends goes when it is asked about next")
+		require.NoError(t, term.CloseTask(t.Context(), ""))
+		_, err = term.Start(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		running.Store(false)
+		closed := b.closed.Load()
+		time.Sleep(7 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, closed+1, b.closed.Load())
+	})
+}
+
+func TestJobsDoNotKeepATaskWithoutJobLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Bool
+		var asked atomic.Int64
+		var fail atomic.Pointer[error]
+		b := jobStub(&running, &asked, &fail)
+		term := newTerminal(t, Config{Backend: b, JobLifetime: -1})
+		defer term.Close()
+		running.Store(true)
+		_, err := term.Start(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		time.Sleep(DefaultLifetime)
+		synctest.Wait()
+		assert.EqualValues(t, 1, b.closed.Load())
+		assert.Zero(t, asked.Load())
+	})
+}
+
+func TestACallDuringTheReapersQuestionKeepsTheTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		b := &stub{}
+		b.exec = func(ctx context.Context, c Command) (int, error) {
+			if strings.HasSuffix(c.Script, "\ntj_report") {
+				asked.Add(1)
+				return until(10*time.Second)(ctx, c)
+			}
+			return 0, nil
+		}
+		term := newTerminal(t, Config{Backend: b})
+		_, err := term.Start(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		time.Sleep(DefaultLifetime + 5*time.Second)
+		_, err = term.Run(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		time.Sleep(DefaultLifetime - 1)
+		synctest.Wait()
+		assert.Zero(t, b.closed.Load(), "idle time began with the end of the call")
+		assert.EqualValues(t, 1, asked.Load())
+		time.Sleep(6 * time.Second) // in the middle of the second question
+		require.NoError(t, term.Close())
+		assert.EqualValues(t, 1, b.closed.Load())
+	})
+}
+
+func TestAJobOfAGoneEnvironmentIsLostOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Bool
+		var asked atomic.Int64
+		var fail atomic.Pointer[error]
+		b := jobStub(&running, &asked, &fail)
+		term := newTerminal(t, Config{Backend: b})
+		defer term.Close()
+		running.Store(true)
+		for range 2 {
+			job, err := term.Start(t.Context(), Request{Command: "true"})
+			require.NoError(t, err)
+			gone := ErrGone
+			fail.Store(&gone)
+			_, err = job.Wait(t.Context())
+			require.ErrorIs(t, err, ErrGone)
+			fail.Store(nil)
+			unknown := func(_ context.Context, c Command) (int, error) { return codeUnknown, nil }
+			known := b.exec
+			b.exec = unknown
+			_, err = job.Status(t.Context())
+			require.ErrorIs(t, err, ErrUnknownJob)
+			b.exec = known
+		}
+	})
 }

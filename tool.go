@@ -38,16 +38,29 @@ func (t *Terminal) Tools() []Tool {
 		"{max_output}", strconv.Itoa(t.cfg.MaxOutput),
 		"{longest}", t.longest(),
 	)
-	properties := &schemaProperties{
-		Command:    schemaOf("string", "The script to run, as you would type it into bash. Any length, any number of lines."),
-		Background: schemaOf("boolean", "Run the command in the background and return at once."),
-		Timeout:    schemaOf("number", fill.Replace("Seconds after which the command and all its processes are ended; {timeout} by default{longest}.")),
-	}
 	return []Tool{{
 		Name:        "terminal",
 		Description: strings.TrimSpace(fill.Replace(toolDescription)),
-		Schema:      schema{Type: "object", Properties: properties, Required: []string{"command"}}.encode(),
-		Call:        t.Call,
+		Schema: schema{Type: "object", Required: []string{"command"}, Properties: &schemaProperties{
+			Command:    schemaOf("string", "The script to run, as you would type it into bash. Any length, any number of lines."),
+			Background: schemaOf("boolean", "Start the command as a background job and return at once."),
+			Timeout:    schemaOf("number", fill.Replace("Seconds after which the command and all its processes are ended; {timeout} by default{longest}. A background job has no limit by default.")),
+			ReadyPort:  schemaOf("integer", "With background: wait until something listens on this TCP port, for half a minute at most."),
+			ReadyLog:   schemaOf("string", "With background: wait until a line of the job's output matches this regular expression, for half a minute at most."),
+		}}.encode(),
+		Call: t.Call,
+	}, {
+		Name:        "process",
+		Description: strings.TrimSpace(fill.Replace(processDescription)),
+		Schema: schema{Type: "object", Required: []string{"action"}, Properties: &schemaProperties{
+			Action:  &schemaProperty{Type: "string", Description: "What to do.", Enum: processActions},
+			JobID:   schemaOf("string", "The job, by its job_id. Needed by all actions but list."),
+			Data:    schemaOf("string", "write: the text to write, as it is; a line ends with \\n."),
+			Signal:  schemaOf("string", "signal: its name, such as INT, TERM or HUP."),
+			Offset:  schemaOf("integer", "log: the byte of the log to begin with; 0 is its start. Without it: the end of the log."),
+			Timeout: schemaOf("number", fill.Replace("wait: seconds to wait at most; {timeout} by default{longest}.")),
+		}}.encode(),
+		Call: t.callProcess,
 	}}
 }
 
@@ -92,17 +105,25 @@ type schema struct {
 }
 
 type schemaProperties struct {
+	Action     *schemaProperty `json:"action,omitempty"`
 	Command    *schemaProperty `json:"command,omitempty"`
 	Background *schemaProperty `json:"background,omitempty"`
+	JobID      *schemaProperty `json:"job_id,omitempty"`
+	Data       *schemaProperty `json:"data,omitempty"`
+	Signal     *schemaProperty `json:"signal,omitempty"`
+	Offset     *schemaProperty `json:"offset,omitempty"`
 	Timeout    *schemaProperty `json:"timeout,omitempty"`
+	ReadyPort  *schemaProperty `json:"ready_port,omitempty"`
+	ReadyLog   *schemaProperty `json:"ready_log,omitempty"`
 	TaskID     *schemaProperty `json:"task_id,omitempty"`
 }
 
 // schemaProperty describes one argument. Type is a string, or a list of two
 // with "null".
 type schemaProperty struct {
-	Type        any    `json:"type"`
-	Description string `json:"description"`
+	Type        any      `json:"type"`
+	Description string   `json:"description"`
+	Enum        []string `json:"enum,omitempty"`
 }
 
 func schemaOf(kind, description string) *schemaProperty {
@@ -126,22 +147,30 @@ func decodeSchema(data json.RawMessage) (s schema) {
 
 func (s schema) strict() bool { return len(s.Required) > 1 }
 
+// asStrict makes all properties required, and those nullable that were not.
 func (s schema) asStrict() schema {
 	required := s.Required[:0:0]
 	for _, p := range []struct {
 		name     string
 		property *schemaProperty
 	}{
+		{"action", s.Properties.Action},
 		{"command", s.Properties.Command},
 		{"background", s.Properties.Background},
+		{"job_id", s.Properties.JobID},
+		{"data", s.Properties.Data},
+		{"signal", s.Properties.Signal},
+		{"offset", s.Properties.Offset},
 		{"timeout", s.Properties.Timeout},
+		{"ready_port", s.Properties.ReadyPort},
+		{"ready_log", s.Properties.ReadyLog},
 		{"task_id", s.Properties.TaskID},
 	} {
 		if p.property == nil {
 			continue
 		}
 		required = append(required, p.name)
-		if kind, ok := p.property.Type.(string); ok && p.name != "command" {
+		if kind, ok := p.property.Type.(string); ok && !slices.Contains(s.Required, p.name) {
 			p.property.Type = []string{kind, "null"}
 		}
 	}
@@ -162,7 +191,7 @@ func (t *Terminal) Call(ctx context.Context, args json.RawMessage) (answer json.
 		return failure(err)
 	}
 	if a.background {
-		return failure(errors.New("background: not supported by this terminal yet; run the command in the foreground"))
+		return t.callBackground(ctx, a)
 	}
 	result, _ := t.Run(ctx, Request{Command: a.command, Task: a.task, Timeout: a.timeout})
 	return result.encode()
@@ -179,26 +208,19 @@ type arguments struct {
 	command    string
 	background bool
 	timeout    time.Duration
+	ready      *Ready
 	task       string
 }
 
-var argumentNames = []string{"command", "background", "timeout", "task_id"}
+var argumentNames = []string{"command", "background", "timeout", "ready_port", "ready_log", "task_id"}
 
 // decodeArguments is strict where a guess could run something else than what
 // was meant: names are exact and occur once. It is lenient where there is
 // nothing to guess: numbers and booleans may be strings, null is absent.
 func decodeArguments(data []byte) (a arguments, err error) {
-	if !utf8.Valid(data) {
-		return a, errors.New("arguments: not valid UTF-8")
-	}
-	fields, err := decodeObject(data)
+	fields, err := decodeFields(data, argumentNames)
 	if err != nil {
-		return a, fmt.Errorf("arguments: %w", err)
-	}
-	for name := range fields {
-		if !slices.Contains(argumentNames, name) {
-			return a, fmt.Errorf("arguments: unknown field %q; known are %s", clip(name), strings.Join(argumentNames, ", "))
-		}
+		return a, err
 	}
 	raw, ok := fields["command"]
 	if !ok {
@@ -216,12 +238,69 @@ func decodeArguments(data []byte) (a arguments, err error) {
 	if a.timeout, err = decodeSeconds(fields["timeout"]); err != nil {
 		return a, fmt.Errorf("timeout: %w", err)
 	}
-	if raw, ok := fields["task_id"]; ok {
-		if err := json.Unmarshal(raw, &a.task); err != nil {
-			return a, fmt.Errorf("task_id: must be a string, not %s", clip(string(raw)))
+	if a.ready, err = decodeReady(fields); err != nil {
+		return a, err
+	}
+	if a.ready != nil && !a.background {
+		return a, errors.New("ready_port and ready_log: need background to be true")
+	}
+	a.task, err = decodeText(fields, "task_id")
+	return a, err
+}
+
+func decodeReady(fields map[string]json.RawMessage) (*Ready, error) {
+	port, err := decodeWhole(fields["ready_port"])
+	if err != nil {
+		return nil, fmt.Errorf("ready_port: %w", err)
+	}
+	pattern, err := decodeText(fields, "ready_log")
+	if err != nil || fields["ready_port"] == nil && fields["ready_log"] == nil {
+		return nil, err
+	}
+	r := &Ready{Port: int(min(port, math.MaxInt32)), LogPattern: pattern}
+	return r, r.validate()
+}
+
+// decodeFields splits the arguments of a call, of which names are known.
+func decodeFields(data []byte, names []string) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("arguments: not valid UTF-8")
+	}
+	fields, err := decodeObject(data)
+	if err != nil {
+		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	for name := range fields {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("arguments: unknown field %q; known are %s", clip(name), strings.Join(names, ", "))
 		}
 	}
-	return a, nil
+	return fields, nil
+}
+
+// decodeText takes a string, "" if there is none.
+func decodeText(fields map[string]json.RawMessage, name string) (text string, err error) {
+	raw, ok := fields[name]
+	if !ok {
+		return "", nil
+	}
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return "", fmt.Errorf("%s: must be a string, not %s", name, clip(string(raw)))
+	}
+	return text, nil
+}
+
+// decodeWhole takes a whole number that is not negative, or a string of one.
+func decodeWhole(raw json.RawMessage) (int64, error) {
+	if raw == nil {
+		return 0, nil
+	}
+	text := strings.TrimSpace(strings.Trim(string(raw), `"`))
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("must be a whole number, 0 or more, not %s", clip(string(raw)))
+	}
+	return n, nil
 }
 
 // decodeObject splits one JSON object into its fields, those that are null

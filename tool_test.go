@@ -38,6 +38,9 @@ func TestWhatAModelSees(t *testing.T) {
 		"tool_task_id":        term.Tools()[0].WithTaskID(),
 		"tool_strict_task_id": term.Tools()[0].Strict().WithTaskID(),
 		"tool_configured":     capped.Tools()[0],
+		"process":             term.Tools()[1],
+		"process_strict":      term.Tools()[1].Strict(),
+		"process_configured":  capped.Tools()[1].WithTaskID(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var schema strings.Builder
@@ -59,6 +62,7 @@ func TestArgumentsThatAreAccepted(t *testing.T) {
 		`{"command":"ls","background":null,"timeout":null,"task_id":null}`:        {command: "ls"},
 		`{"command":"ls","timeout":0}`:                                            {command: "ls"},
 		`{"command":"ls","timeout":1e-12}`:                                        {command: "ls", timeout: 1},
+		`{"command":"ls","background":true,"ready_port":"80","ready_log":"^x"}`:   {command: "ls", background: true, ready: &Ready{Port: 80, LogPattern: "^x"}},
 	} {
 		got, err := decodeArguments([]byte(in))
 		assert.NoError(t, err, in)
@@ -68,40 +72,47 @@ func TestArgumentsThatAreAccepted(t *testing.T) {
 
 // bad arguments, each with a word that its answer must have.
 var badArguments = map[string]string{
-	``:                                      "empty",
-	`null`:                                  "object",
-	`[]`:                                    "object",
-	`"ls"`:                                  "object",
-	`{`:                                     "unexpected EOF",
-	`{"command":"ls"`:                       "unexpected EOF",
-	`{"command":"l`:                         "unexpected EOF",
-	`{"command":"ls"} x`:                    "after",
-	`{"command":"ls"}{}`:                    "after",
-	`{"command":"ls","command":"rm"}`:       "twice",
-	`{}`:                                    "command",
-	`{"command":null}`:                      "command",
-	`{"command":7}`:                         "string",
-	`{"command":["ls"]}`:                    "string",
-	`{"command":""}`:                        "blank",
-	`{"command":" \n\t"}`:                   "blank",
-	`{"command":"a\u0000b"}`:                "NUL",
-	`{"Command":"ls"}`:                      `"Command"`,
-	`{"command":"ls","cwd":"/"}`:            `"cwd"`,
-	`{"command":"ls","timeout":-1}`:         "positive",
-	`{"command":"ls","timeout":"NaN"}`:      "positive",
-	`{"command":"ls","timeout":"inf"}`:      "at most",
-	`{"command":"ls","timeout":1e300}`:      "at most",
-	`{"command":"ls","timeout":1e999}`:      "at most",
-	`{"command":"ls","timeout":"5m"}`:       "number of seconds",
-	`{"command":"ls","timeout":[]}`:         "number of seconds",
-	`{"command":"ls","timeout":""}`:         "number of seconds",
-	`{"command":"ls","background":"yes"}`:   "true or false",
-	`{"command":"ls","background":1}`:       "true or false",
-	`{"command":"ls","background":""}`:      "true or false",
-	`{"command":"ls","background":true}`:    "background",
-	`{"command":"ls","task_id":5}`:          "task_id",
-	"{\"command\":\"\xff\"}":                "UTF-8",
-	`{"command":"ls","x":"` + "\x01" + `"}`: "invalid",
+	``:                                    "empty",
+	`null`:                                "object",
+	`[]`:                                  "object",
+	`"ls"`:                                "object",
+	`{`:                                   "unexpected EOF",
+	`{"command":"ls"`:                     "unexpected EOF",
+	`{"command":"l`:                       "unexpected EOF",
+	`{"command":"ls"} x`:                  "after",
+	`{"command":"ls"}{}`:                  "after",
+	`{"command":"ls","command":"rm"}`:     "twice",
+	`{}`:                                  "command",
+	`{"command":null}`:                    "command",
+	`{"command":7}`:                       "string",
+	`{"command":["ls"]}`:                  "string",
+	`{"command":""}`:                      "blank",
+	`{"command":" \n\t"}`:                 "blank",
+	`{"command":"a\u0000b"}`:              "NUL",
+	`{"Command":"ls"}`:                    `"Command"`,
+	`{"command":"ls","cwd":"/"}`:          `"cwd"`,
+	`{"command":"ls","timeout":-1}`:       "positive",
+	`{"command":"ls","timeout":"NaN"}`:    "positive",
+	`{"command":"ls","timeout":"inf"}`:    "at most",
+	`{"command":"ls","timeout":1e300}`:    "at most",
+	`{"command":"ls","timeout":1e999}`:    "at most",
+	`{"command":"ls","timeout":"5m"}`:     "number of seconds",
+	`{"command":"ls","timeout":[]}`:       "number of seconds",
+	`{"command":"ls","timeout":""}`:       "number of seconds",
+	`{"command":"ls","background":"yes"}`: "true or false",
+	`{"command":"ls","background":1}`:     "true or false",
+	`{"command":"ls","background":""}`:    "true or false",
+	`{"command":"ls","ready_port":80}`:    "background",
+	`{"command":"ls","ready_log":"x"}`:    "background",
+	`{"command":"ls","background":true,"ready_port":70000}`:  "65535",
+	`{"command":"ls","background":true,"ready_port":0}`:      "needs a port",
+	`{"command":"ls","background":true,"ready_port":"http"}`: "whole number",
+	`{"command":"ls","background":true,"ready_port":-1}`:     "whole number",
+	`{"command":"ls","background":true,"ready_log":"["}`:     "pattern",
+	`{"command":"ls","background":true,"ready_log":5}`:       "string",
+	`{"command":"ls","task_id":5}`:                           "task_id",
+	"{\"command\":\"\xff\"}":                                 "UTF-8",
+	`{"command":"ls","x":"` + "\x01" + `"}`:                  "invalid",
 }
 
 func TestBadArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
@@ -130,7 +141,7 @@ func decodeAnswer(t testing.TB, answer json.RawMessage) Result {
 		assert.IsType(t, "", e)
 	}
 	for name := range fields {
-		assert.Contains(t, []string{"output", "exit_code", "error", "status", "omitted_chars", "notice", "job_id", "log_path"}, name)
+		assert.Contains(t, []string{"output", "exit_code", "error", "status", "omitted_chars", "notice", "job_id", "log_path", "next_offset"}, name)
 	}
 	var res Result
 	require.NoError(t, json.Unmarshal(answer, &res))
@@ -224,4 +235,43 @@ func FuzzArguments(f *testing.F) {
 			t.Fatalf("accepted %+v", a)
 		}
 	})
+}
+
+// badProcessArguments are those of the process tool, each with a word that its
+// answer must have.
+var badProcessArguments = map[string]string{
+	``:                               "empty",
+	`{}`:                             "action",
+	`{"action":"stop","job_id":"x"}`: "one of list, poll",
+	`{"action":5}`:                   "action",
+	`{"action":"poll"}`:              "job_id",
+	`{"action":"list","job_id":"x"}`: "job_id",
+	`{"action":"poll","job_id":7}`:   "job_id",
+	`{"action":"poll","job":"x"}`:    "unknown field",
+	`{"action":"poll","job_id":"x","data":"y"}`:          "write",
+	`{"action":"poll","job_id":"x","offset":1}`:          "log",
+	`{"action":"poll","job_id":"x","timeout":1}`:         "wait",
+	`{"action":"write","job_id":"x"}`:                    "data",
+	`{"action":"signal","job_id":"x"}`:                   "signal",
+	`{"action":"signal","job_id":"x","signal":"9; ls"}`:  "INT",
+	`{"action":"log","job_id":"x","offset":-1}`:          "offset",
+	`{"action":"log","job_id":"x","offset":1.5}`:         "offset",
+	`{"action":"wait","job_id":"x","timeout":"5m"}`:      "seconds",
+	`{"action":"poll","job_id":"x"}`:                     "unknown job",
+	`{"action":"kill","job_id":"../../etc"}`:             "unknown job",
+	`{"action":"kill","job_id":"ABCDEFABCDEF"}`:          "unknown job",
+	`{"action":"write","job_id":"$(reboot)","data":"x"}`: "unknown job",
+}
+
+func TestBadProcessArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
+	b := &stub{exec: func(context.Context, Command) (int, error) { t.Error("it ran"); return 0, nil }}
+	term := newTerminal(t, Config{Backend: b})
+	defer term.Close()
+	for in, want := range badProcessArguments {
+		res := decodeAnswer(t, term.Tools()[1].Call(t.Context(), json.RawMessage(in)))
+		assert.Equal(t, -1, res.ExitCode, in)
+		assert.Equal(t, StatusError, res.Status, in)
+		assert.Contains(t, res.Error, want, in)
+	}
+	assert.Zero(t, b.opened.Load())
 }

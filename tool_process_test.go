@@ -1,0 +1,99 @@
+//go:build linux
+
+package terminal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheToolsOfJobs(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	tools := term.Tools()
+	call := func(tool int, format string, args ...any) Result {
+		t.Helper()
+		return decodeAnswer(t, tools[tool].Call(t.Context(), json.RawMessage(fmt.Sprintf(format, args...))))
+	}
+
+	for command, code := range map[string]int{"no-such-program -x": 127, "if then": 2, "cd /; exit 3": 3, "/": 126} {
+		res := call(0, `{"command":%q,"background":true}`, command)
+		assert.Equal(t, code, res.ExitCode, command)
+		assert.Equal(t, StatusError, res.Status, command)
+		assert.Contains(t, res.Error, "ended already")
+		if code != 3 {
+			assert.NotEmpty(t, res.Output, command)
+		}
+		assert.NotEmpty(t, res.JobID)
+	}
+	res := call(0, `{"command":"echo done","background":true}`)
+	assert.Equal(t, Result{Output: "done\n", JobID: res.JobID, LogPath: res.LogPath}, res)
+
+	res = call(0, `{"command":"echo up; while read l; do echo got $l; done; echo bye; exit 5","background":true,"ready_log":"^up$","task_id":"a"}`)
+	require.Equal(t, StatusRunning, res.Status, "%+v", res)
+	assert.Equal(t, "up\n", res.Output)
+	assert.Contains(t, res.Notice, "ready")
+	id := res.JobID
+	assert.Contains(t, call(1, `{"action":"list","task_id":"a"}`).Output, id+"  running")
+	assert.Equal(t, "no jobs\n", call(1, `{"action":"list","task_id":"b"}`).Output)
+	assert.Contains(t, call(1, `{"action":"poll","job_id":%q}`, id).Error, "unknown job")
+	assert.Equal(t, StatusRunning, call(1, `{"action":"poll","job_id":%q,"task_id":"a"}`, id).Status)
+	assert.Equal(t, StatusRunning, call(1, `{"action":"write","job_id":%q,"task_id":"a","data":"one\n"}`, id).Status)
+	res = call(1, `{"action":"wait","job_id":%q,"task_id":"a","timeout":0.2}`, id)
+	assert.Equal(t, StatusRunning, res.Status)
+	assert.Contains(t, res.Notice, "0.2 s")
+	assert.Equal(t, "up\ngot one\n", res.Output)
+	call(1, `{"action":"close_stdin","job_id":%q,"task_id":"a"}`, id)
+	res = call(1, `{"action":"wait","job_id":%q,"task_id":"a"}`, id)
+	assert.Equal(t, 5, res.ExitCode)
+	assert.Equal(t, StatusCompleted, res.Status)
+	answer := string(tools[1].Call(WithTask(t.Context(), "a"), json.RawMessage(fmt.Sprintf(`{"action":"log","job_id":%q,"offset":3}`, id))))
+	assert.Contains(t, answer, `"output":"got one\nbye\n"`)
+	assert.Contains(t, answer, `"next_offset":15}`)
+	assert.Contains(t, call(1, `{"action":"log","job_id":%q,"task_id":"a","offset":16}`, id).Error, "has only 15 bytes")
+	assert.Contains(t, call(1, `{"action":"write","job_id":%q,"task_id":"a","data":"x"}`, id).Error, "ended")
+
+	res = call(0, `{"command":"trap 'echo hup' HUP; echo up; while :; do sleep 0.05; done","background":true,"ready_log":"up"}`)
+	call(1, `{"action":"signal","job_id":%q,"signal":"SIGHUP"}`, res.JobID)
+	call(1, `{"action":"wait","job_id":%q,"timeout":0.3}`, res.JobID)
+	killed := call(1, `{"action":"kill","job_id":%q}`, res.JobID)
+	assert.Equal(t, 137, killed.ExitCode)
+	assert.Contains(t, killed.Output, "\nhup\n")
+}
+
+func TestAReadyPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job, err := term.Start(t.Context(), Request{Command: "sleep 1000", Ready: &Ready{Port: port}})
+	require.ErrorIs(t, err, ErrNotStarted)
+	assert.Nil(t, job)
+	assert.Contains(t, err.Error(), "already")
+	jobs, err := term.Jobs(t.Context(), "")
+	require.NoError(t, err)
+	assert.Empty(t, jobs)
+
+	require.NoError(t, taken.Close())
+	server := fmt.Sprintf("sleep 0.2; exec python3 -m http.server --bind 127.0.0.1 %d", port)
+	job, err = term.Start(t.Context(), Request{Command: server, Ready: &Ready{Port: port}})
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+	require.NoError(t, err)
+	conn.Close()
+	require.NoError(t, job.Kill(t.Context()))
+
+	res := decodeAnswer(t, term.Call(t.Context(), json.RawMessage(fmt.Sprintf(`{"command":"echo no; exit 4","background":true,"ready_port":%d}`, port))))
+	assert.Equal(t, 4, res.ExitCode)
+	assert.Equal(t, StatusError, res.Status)
+	assert.Equal(t, "no\n", res.Output)
+	assert.True(t, strings.Contains(res.Error, "ended"), res.Error)
+}
