@@ -224,7 +224,9 @@ func (t *Terminal) Job(ctx context.Context, task, id string) (*Job, error) {
 }
 
 // Jobs returns what is known of all jobs of the task, the oldest first. A job
-// whose environment was lost is among them once, with the exit code -1.
+// whose environment was lost is among them once, with the exit code -1. Where
+// environments share a /tmp, as those of a backend of one's own on this machine
+// may, tasks of the same name share their jobs.
 func (t *Terminal) Jobs(ctx context.Context, task string) ([]JobStatus, error) {
 	task = taskOf(ctx, task)
 	all, err := t.reports(ctx, task, "")
