@@ -9,10 +9,14 @@
 //	fmt.Println(res.ExitCode, res.Output)
 //
 // A Terminal gives each task its own Executor, made by a Backend (local,
-// Docker, Modal, or yours), keeps it in the registry, and closes it when it has been
-// idle too long. Every call returns one Result. [Terminal.Call] is the same as
-// a tool function, JSON in and JSON out, and [Terminal.Tools] describes it to a
-// model.
+// Docker, Modal, or yours), keeps it in the registry, and closes it when it has
+// been idle too long. Every call returns one Result. [Terminal.Call] is the same
+// as a tool function, JSON in and JSON out, and [Terminal.Tools] describes it to
+// a model.
+//
+// [Terminal.Start] runs a command in the background and returns a [Job], which
+// can be watched, waited for, written to and killed. What a command leaves
+// running becomes a job by itself.
 //
 // # Guarantees
 //
@@ -22,32 +26,36 @@
 //     exact count of what was cut.
 //   - Nothing runs twice: only what provably did not start is tried again.
 //   - Nothing leaks: an idle task is closed, a used one never is, and Close
-//     leaves no process, descriptor or goroutine behind.
+//     leaves no process, descriptor or goroutine behind. A running job keeps
+//     its task for JobLifetime.
 //   - Tasks do not wait for each other.
 //
 // # The tool's JSON
 //
 // Call takes an object with command (required), timeout in seconds, task_id,
-// and background, which is refused until there are background jobs. Numbers
-// and booleans may be strings. The answer always has output, exit_code and
-// error, null if the command ran to its own end; status, omitted_chars and
-// notice where they say something. See [Status] for the cases.
+// and background, with ready_port or ready_log to wait for. Numbers and booleans
+// may be strings. The answer always has output, exit_code and error, null if
+// the command ran to its own end; status, omitted_chars, notice, job_id and
+// log_path where they say something. See [Status] for the cases. The tool
+// process, the second of [Terminal.Tools], lists, polls, reads, feeds, signals
+// and kills jobs.
 //
 // # Configuration from the environment
 //
 // [FromEnv] reads:
 //
-//	TERMINAL_ENV               backend: local, docker, modal, or a registered name (local)
-//	TERMINAL_DOCKER_IMAGE      image of the Docker backend (python:3.11-slim)
-//	TERMINAL_MODAL_IMAGE       image of the Modal backend (python:3.11-slim)
-//	TERMINAL_CWD               working directory (/tmp)
-//	TERMINAL_TIMEOUT           a command's limit in seconds (60)
-//	TERMINAL_MAX_TIMEOUT       the longest limit that may be asked for (no cap)
-//	TERMINAL_LIFETIME_SECONDS  idle time before a task is closed; negative: never (300)
-//	TERMINAL_MAX_OUTPUT        characters of output in a result (50000)
-//	TERMINAL_KEEP_HEAD         share of them kept from the start, 0 to 1 (0)
-//	TERMINAL_MAX_TASKS         live executors at once (no cap)
-//	TERMINAL_PASS_ENV          secret-looking variables that local commands get, comma-separated
+//	TERMINAL_ENV                   backend: local, docker, modal, or a registered name (local)
+//	TERMINAL_DOCKER_IMAGE          image of the Docker backend (python:3.11-slim)
+//	TERMINAL_MODAL_IMAGE           image of the Modal backend (python:3.11-slim)
+//	TERMINAL_CWD                   working directory (/tmp)
+//	TERMINAL_TIMEOUT               a command's limit in seconds (60)
+//	TERMINAL_MAX_TIMEOUT           the longest limit that may be asked for (no cap)
+//	TERMINAL_LIFETIME_SECONDS      idle time before a task is closed; negative: never (300)
+//	TERMINAL_JOB_LIFETIME_SECONDS  how long running jobs keep an idle task; negative: not at all (3600)
+//	TERMINAL_MAX_OUTPUT            characters of output in a result (50000)
+//	TERMINAL_KEEP_HEAD             share of them kept from the start, 0 to 1 (0)
+//	TERMINAL_MAX_TASKS             live executors at once (no cap)
+//	TERMINAL_PASS_ENV              secret-looking variables that local commands get, comma-separated
 //
 // # Safety
 //
