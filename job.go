@@ -635,7 +635,7 @@ func operationError(code int, message string) error {
 	case codeClosed:
 		return marked{errors.New(message), fs.ErrClosed}
 	}
-	return fmt.Errorf("job script ended with code %d: %s", code, clip(message))
+	return fmt.Errorf("job script ended with code %d: %s", code, beginning(message, 500))
 }
 
 // jobHomer is an Executor that has a better place for the jobs' directories

@@ -5,8 +5,11 @@ package terminal
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -261,4 +264,215 @@ type hidingExecutor struct{ Executor }
 func (h hiding) Open(ctx context.Context, task string) (Executor, error) {
 	ex, err := h.Backend.Open(ctx, task)
 	return hidingExecutor{ex}, err
+}
+
+func TestATaskHasSixtyFourJobs(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	jobs := make([]*Job, MaxJobs)
+	var group sync.WaitGroup
+	for i := range jobs {
+		group.Go(func() { jobs[i] = start(t, term, "read x; echo $x") })
+	}
+	group.Wait()
+	all, err := term.Jobs(t.Context(), "")
+	require.NoError(t, err)
+	require.Len(t, all, MaxJobs)
+	for _, s := range all {
+		assert.True(t, s.Running)
+	}
+	_, err = term.Start(t.Context(), Request{Command: "true"})
+	require.ErrorIs(t, err, ErrTooManyJobs)
+	for i, job := range jobs[:3] {
+		require.NoError(t, job.Write(t.Context(), []byte("x\n")))
+		code, log := finish(t, job)
+		assert.Zero(t, code, i)
+		assert.Equal(t, "x\n", log)
+	}
+	extra := start(t, term, "read x; echo $x")
+	_, err = extra.Status(t.Context())
+	require.NoError(t, err)
+	gone := 0
+	for _, job := range jobs {
+		s, err := job.Status(t.Context())
+		if err != nil {
+			require.ErrorIs(t, err, ErrUnknownJob)
+			gone++
+			continue
+		}
+		_ = s
+	}
+	assert.Equal(t, 1, gone, "the oldest finished one goes")
+
+	t.Log("half an hour later")
+	for _, file := range []string{"meta", "exit"} {
+		name := filepath.Join(filepath.Dir(jobs[2].LogPath()), file)
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		if file == "meta" {
+			text = append([]byte(strconv.FormatInt(time.Now().Add(-JobRetention-time.Hour).UnixNano(), 10)), text[19:]...)
+			require.NoError(t, os.WriteFile(name, text, 0o600))
+		}
+	}
+	all, err = term.Jobs(t.Context(), "")
+	require.NoError(t, err)
+	assert.Len(t, all, MaxJobs-1)
+	_, err = jobs[2].Status(t.Context())
+	require.ErrorIs(t, err, ErrUnknownJob)
+}
+
+func TestWaitNoticesTheEndAtOnce(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	var late []time.Duration
+	for range 10 {
+		job := start(t, term, "sleep 0.2; date +%s.%N")
+		code, err := job.Wait(t.Context())
+		now := time.Now()
+		require.NoError(t, err)
+		require.Zero(t, code)
+		data, _, err := job.Output(t.Context(), 0, 0)
+		require.NoError(t, err)
+		end := clock(strings.TrimSpace(string(data)))
+		late = append(late, time.Duration(now.UnixNano())-end)
+	}
+	t.Log(late)
+	assert.Less(t, median(late), 100*time.Millisecond)
+}
+
+func TestAJobWhoseSupervisorWasKilledIsNotRunningForEver(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job := start(t, term, "exec sleep 1000")
+	wait := make(chan int, 1)
+	go func() {
+		code, err := job.Wait(context.Background())
+		assert.NoError(t, err)
+		wait <- code
+	}()
+	s, err := job.Status(t.Context())
+	require.NoError(t, err)
+	require.True(t, s.Running)
+	for _, pid := range carriers(t, jobRunID(job.ID())) {
+		n, err := strconv.Atoi(strings.Fields(pid)[0])
+		require.NoError(t, err)
+		require.Greater(t, n, 1)
+		_ = syscall.Kill(n, syscall.SIGKILL)
+	}
+	require.Equal(t, -1, <-wait)
+	s, err = job.Status(t.Context())
+	require.NoError(t, err)
+	assert.False(t, s.Running)
+	assert.Equal(t, -1, s.ExitCode)
+}
+
+func TestALimitEndsAJob(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job, err := term.Start(t.Context(), Request{Command: "echo a; sleep 1000", Timeout: 300 * time.Millisecond})
+	require.NoError(t, err)
+	code, log := finish(t, job)
+	assert.Equal(t, 124, code)
+	assert.Contains(t, log, "a\n")
+	job, err = term.Start(t.Context(), Request{Command: "echo a", Timeout: time.Hour})
+	require.NoError(t, err)
+	code, _ = finish(t, job)
+	assert.Zero(t, code)
+	assert.Empty(t, carriers(t, jobRunID(job.ID())), "the watchdog is still there")
+}
+
+func TestAJobThatCannotBeSetUpSaysWhy(t *testing.T) {
+	task := "set-up-" + newJobID()
+	term := newTerminal(t, Config{Backend: hiding{Local{}}})
+	defer term.Close()
+	home := jobHome(nil, task)
+	t.Cleanup(func() { os.RemoveAll(home) })
+
+	other := t.TempDir()
+	require.NoError(t, os.Symlink(other, home))
+	_, err := term.Start(t.Context(), Request{Task: task, Command: "true"})
+	require.ErrorIs(t, err, ErrNotStarted)
+	assert.ErrorContains(t, err, home+" is not a directory of this user")
+	left, err := os.ReadDir(other)
+	require.NoError(t, err)
+	assert.Empty(t, left, "written through a link of somebody else's")
+
+	require.NoError(t, os.Remove(home))
+	require.NoError(t, os.WriteFile(home, nil, 0o600))
+	_, err = term.Start(t.Context(), Request{Task: task, Command: "true"})
+	require.ErrorIs(t, err, ErrNotStarted)
+	assert.ErrorContains(t, err, home)
+
+	require.NoError(t, os.Remove(home))
+	job, err := term.Start(t.Context(), Request{Task: task, Command: "echo a; sleep 0.3; echo b"})
+	require.NoError(t, err)
+	code, _ := finish(t, job)
+	assert.Zero(t, code)
+	info, err := os.Stat(home)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+
+}
+
+func TestAJobDoesNotDieOfALogThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho \"dd: error writing 'standard output': No space left on device\" >&2; exit 1\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "dd"), []byte(script), 0o755))
+	term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}})
+	defer term.Close()
+	job := start(t, term, "head -c 300000 /dev/zero; echo end; exit 3")
+	code, err := job.Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 3, code)
+	_, _, err = job.Output(t.Context(), 0, 0)
+	assert.ErrorContains(t, err, "disk full")
+}
+
+func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Skip("no busybox: ", err)
+	}
+	dir := t.TempDir()
+	for _, name := range strings.Fields("sh cat date dd head ls mkdir mkfifo mv rm sleep tail tr wc grep setsid kill nohup seq") {
+		require.NoError(t, os.Symlink(busybox, filepath.Join(dir, name)))
+	}
+	for _, setsid := range []bool{true, false} {
+		if !setsid {
+			require.NoError(t, os.Remove(filepath.Join(dir, "setsid")))
+		}
+		term := newTerminal(t, Config{Backend: hiding{Local{Shell: filepath.Join(dir, "sh")}}, Env: map[string]string{"PATH": dir}})
+		defer term.Close()
+		task := "busybox-" + newJobID()
+		t.Cleanup(func() { os.RemoveAll(jobHome(nil, task)) })
+		ctx := WithTask(t.Context(), task)
+		job, err := term.Start(ctx, Request{Command: "echo up; read a; echo $a; cat; seq 1 5; sleep 1000 & exit 6", Ready: &Ready{LogPattern: "up"}})
+		require.NoError(t, err)
+		require.NoError(t, job.Write(ctx, []byte("a\nb\n")))
+		require.NoError(t, job.CloseStdin(ctx))
+		code, log := finish(t, job)
+		assert.Equal(t, 6, code)
+		assert.Equal(t, "up\na\nb\n1\n2\n3\n4\n5\n", log)
+		s, err := job.Status(ctx)
+		require.NoError(t, err)
+		assert.EqualValues(t, len(log), s.LogSize)
+		assert.NotEmpty(t, carriers(t, jobRunID(job.ID())))
+		require.NoError(t, job.Kill(ctx))
+		assert.Empty(t, carriers(t, jobRunID(job.ID())))
+
+		term.maxLog = 1 << 20
+		job, err = term.Start(ctx, Request{Command: "seq 1 300000; exec sleep 1000", Ready: &Ready{LogPattern: "^300000$"}})
+		require.NoError(t, err)
+		data, _, err := job.Output(ctx, 0, 0)
+		require.NoError(t, err)
+		assert.Len(t, data, defaultOutput)
+		data, next, err := job.Output(ctx, 1988895-100, 200)
+		require.NoError(t, err)
+		assert.Equal(t, "299999\n300000\n", string(data[len(data)-14:]))
+		assert.EqualValues(t, 1988895, next)
+		require.NoError(t, job.Signal(ctx, syscall.SIGTERM))
+		code, err = job.Wait(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, 143, code)
+	}
 }

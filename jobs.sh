@@ -196,7 +196,7 @@ tj_follow() {
 	tj_find
 	tj_last
 	tj_seen=$tj_newest
-	exec 3<"$tj_dir/log"
+	tj_open
 	while :; do
 		tj_get tj_exit "$tj_dir/exit"
 		[ -z "$tj_show" ] || cat <&3
@@ -204,7 +204,7 @@ tj_follow() {
 		if [ -n "$tj_show" ] && [ "$tj_newest" != "$tj_seen" ]; then
 			tj_seen=$tj_newest
 			cat <&3
-			exec 3<"$tj_dir/log"
+			tj_open
 			continue
 		fi
 		[ -z "$tj_exit" ] || tj_exit 0 "exited $tj_exit"
@@ -213,6 +213,14 @@ tj_follow() {
 		tj_rounds=$((tj_rounds - 1))
 		sleep 0.05 2>/dev/null || { sleep 1; tj_rounds=$((tj_rounds - 19)); }
 	done
+}
+
+# tj_open opens the log. There is none for a moment when an old part has been
+# put aside; exec alone would end the shell then.
+tj_open() {
+	until command exec 3<"$tj_dir/log"; do
+		[ -d "$tj_dir" ] || tj_exit $tj_unknown "no such job"
+	done 2>/dev/null
 }
 
 # tj_last finds the older parts of the log: tj_parts, the first byte of each in
@@ -243,15 +251,17 @@ tj_last() {
 # two looks at their names, so that no part can be taken for another.
 tj_log() {
 	tj_find
-	while :; do
+	while [ -d "$tj_dir" ]; do
 		tj_last
 		tj_seen=$tj_parts
 		set -- $tj_parts
 		exec 3</dev/null 4</dev/null 5</dev/null
-		[ $# -lt 1 ] || exec 3<"$tj_dir/log.$1"
-		[ $# -lt 2 ] || exec 4<"$tj_dir/log.$2"
-		[ $# -lt 3 ] || exec 5<"$tj_dir/log.$3"
-		exec 6<"$tj_dir/log" 7<"$tj_dir/log"
+		{
+			[ $# -lt 1 ] || command exec 3<"$tj_dir/log.$1" || continue
+			[ $# -lt 2 ] || command exec 4<"$tj_dir/log.$2" || continue
+			[ $# -lt 3 ] || command exec 5<"$tj_dir/log.$3" || continue
+			command exec 6<"$tj_dir/log" 7<"$tj_dir/log" || continue
+		} 2>/dev/null
 		tj_end=0
 		[ -z "$tj_newest" ] || tj_end=$((tj_newest + $(wc -c <"$tj_dir/log.$tj_newest")))
 		tj_last
