@@ -81,6 +81,14 @@ const (
 	subLong          = "a script of 1 MiB runs unchanged"
 	subLogin         = "a script is not run by a login shell"
 	subOnce          = "a command runs exactly once"
+	subJobScripts    = "a job is its whole script whatever that contains"
+	subJobOutput     = "a job's output comes from any offset and never splits a rune"
+	subJobInput      = "a job reads what is written to it until its input is closed"
+	subJobSignal     = "a signal reaches a job"
+	subJobKill       = "killing a job leaves nothing running, however it detached"
+	subJobReady      = "a start can wait until the job is ready, or has ended, or time is up"
+	subJobLeft       = "what a command leaves running is a job"
+	subJobTasks      = "jobs of one task are unknown in another, and end with their own"
 )
 
 // broken is Local with something wrong.
@@ -260,7 +268,21 @@ const sharesExecutors = "all tasks share one executor"
 
 var errBroken = errors.New("broken on purpose")
 
+// forgetful never knows that a command left processes behind.
+type forgetful struct{ terminal.Executor }
+
+func (forgetful) Survivors(string) bool       { return false }
+func (f forgetful) Unwrap() terminal.Executor { return f.Executor }
+
 var brokenExecutors = []broken{
+	{
+		name:  "does not know its survivors",
+		fails: []string{subJobLeft},
+		open: func(ctx context.Context, task string) (terminal.Executor, error) {
+			ex, err := terminal.Local{}.Open(ctx, task)
+			return forgetful{ex}, err
+		},
+	},
 	{
 		name:  "kills only the leader",
 		fails: []string{subGroup, subIgnoresTerm},
@@ -288,6 +310,7 @@ var brokenExecutors = []broken{
 		fails: []string{
 			subAtLimit, subCancelled, subGroup, subIgnoresTerm, subTermFirst, subSetsid, subSpares, subMemory, subOnce,
 			subCloseTask, subCloseTerminal,
+			subJobKill, subJobTasks, subJobReady, subJobSignal,
 		},
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			return x.Executor.Exec(context.WithoutCancel(ctx), cmd)
@@ -308,7 +331,7 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "waits for end of file",
-		fails: []string{subChildHolds, subChildLives, subChildUnheard, subTail, subCloseLeaves},
+		fails: []string{subChildHolds, subChildLives, subChildUnheard, subTail, subCloseLeaves, subJobLeft},
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			code, err := x.Executor.Exec(ctx, cmd)
 			for err == nil && holdsOutput(cmd) {
@@ -323,7 +346,7 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "kills what a command left running",
-		fails: []string{subChildLives, subChildUnheard, subSpares, subOthersStay, subCloseLeaves},
+		fails: []string{subChildLives, subChildUnheard, subSpares, subOthersStay, subCloseLeaves, subJobLeft},
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			code, err := x.Executor.Exec(ctx, cmd)
 			if id := cmd.Env[terminal.RunIDEnv]; id != "" { // the empty word is in every environment
@@ -384,12 +407,12 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "merges the two streams",
-		fails: []string{subSeparate, subDiscarded},
+		fails: []string{subSeparate, subDiscarded, subJobReady},
 		exec:  alter(func(cmd *terminal.Command) { cmd.Stderr = cmd.Stdout }),
 	},
 	{
 		name:  "drops stderr",
-		fails: []string{subOrder, subSeparate, subDiscarded, subCodes, subNotFound},
+		fails: []string{subOrder, subSeparate, subDiscarded, subCodes, subNotFound, subJobReady},
 		exec:  alter(func(cmd *terminal.Command) { cmd.Stderr = nil }),
 	},
 	{
@@ -411,7 +434,7 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "repairs the output in pieces",
-		fails: []string{subBytes, subUTF8, subGivenStdin, subAnyScript},
+		fails: []string{subBytes, subUTF8, subGivenStdin, subAnyScript, subJobInput, subJobOutput},
 		exec: alter(func(cmd *terminal.Command) {
 			through(cmd, func(w io.Writer) writerFunc {
 				return func(p []byte) (int, error) {
@@ -467,7 +490,7 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "does not deliver standard input",
-		fails: []string{subGivenStdin, subUnreadStdin, subLong},
+		fails: []string{subGivenStdin, subUnreadStdin, subLong, subJobInput, subJobScripts},
 		exec:  alter(func(cmd *terminal.Command) { cmd.Stdin = nil }),
 	},
 	{
@@ -522,7 +545,7 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "runs what failed once more",
-		fails: []string{subOnce},
+		fails: []string{subOnce, subJobLeft},
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			code, err := x.Executor.Exec(ctx, cmd)
 			if err == nil && code != 0 {
@@ -613,11 +636,11 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  sharesExecutors,
-		fails: []string{subOthersStay, subCloseRunning, subCloseLeaves, subAfterClose, subCloseTerminal},
+		fails: []string{subOthersStay, subCloseRunning, subCloseLeaves, subAfterClose, subCloseTerminal, subJobTasks},
 	},
 	{
 		name:  "Close ends nothing",
-		fails: []string{subCloseRunning, subCloseLeaves, subCloseTerminal},
+		fails: []string{subCloseRunning, subCloseLeaves, subCloseTerminal, subJobTasks},
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			if !x.open() {
 				return -1, terminal.ErrClosed

@@ -109,7 +109,7 @@ func jobScripts(l *lab) {
 
 func jobOutlives(l *lab) {
 	term := l.terminal(terminal.Config{})
-	job := l.job(term, terminal.Request{Command: "echo out; echo err >&2; sh @D/await @D/go; echo end; exit 7"})
+	job := l.job(term, terminal.Request{Command: "echo out; echo err >&2; until [ -e @D/go ]; do sleep 0.05 || sleep 1; done; echo end; exit 7"})
 	ctx := context.Background()
 	if s, err := job.Status(ctx); err != nil || !s.Running || s.ID != job.ID() || s.Command == "" {
 		l.Errorf("Status of a running job: error %v, %+v", err, s)
@@ -144,7 +144,7 @@ func jobOutlives(l *lab) {
 func jobOutput(l *lab) {
 	term := l.terminal(terminal.Config{})
 	const text = "aé😀\n"
-	job := l.job(term, terminal.Request{Command: "printf 'aé😀\\n'; printf '\\303'; sh @D/await @D/go; printf '\\251'"})
+	job := l.job(term, terminal.Request{Command: "printf 'aé😀\\n'; printf '\\303'; until [ -e @D/go ]; do sleep 0.05 || sleep 1; done; printf '\\251'"})
 	ctx := context.Background()
 	for l.log(job) != text {
 		if s, err := job.Status(ctx); err != nil || !s.Running {
@@ -304,7 +304,7 @@ func jobMany(l *lab) {
 	term := l.terminal(terminal.Config{})
 	jobs := make([]*terminal.Job, 16)
 	for i := range jobs {
-		jobs[i] = l.job(term, terminal.Request{Command: "echo " + itoa(i) + "; sh @D/await @D/go; exit " + itoa(i)})
+		jobs[i] = l.job(term, terminal.Request{Command: "echo " + itoa(i) + "; until [ -e @D/go ]; do sleep 0.05 || sleep 1; done; exit " + itoa(i)})
 	}
 	all := l.jobs(term, "", jobs...)
 	if len(all) != len(jobs) {
@@ -359,7 +359,7 @@ func jobFound(l *lab) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	job := l.job(one, terminal.Request{Command: "echo a; sh @D/await @D/go; echo b; exit 7"})
+	job := l.job(one, terminal.Request{Command: "echo a; until [ -e @D/go ]; do sleep 0.05 || sleep 1; done; echo b; exit 7"})
 	if err := one.Close(); err != nil {
 		l.Errorf("Close: %v", err)
 	}
