@@ -1,6 +1,6 @@
 # What a lane's shell is told before its first command, without these comments
 # and after command.sh, which it has in lane_text. It does not return.
-unset lane_before lane_code lane_envend lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
+unset lane_parent lane_before lane_code lane_envend lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
 cd /
 
 lane_shell=$1
@@ -98,17 +98,19 @@ lane_lingers() {
 }
 
 # lane_lives tells whether the process in lane_dir has any memory: a zombie has
-# none, nor one that exits. lane_envend is where its environment ends, or 0.
+# none, nor one that exits. lane_envend is where its environment ends, or 0;
+# lane_parent is its parent, or 0.
 lane_lives() {
 	lane_x=
 	read -r lane_x <"$lane_dir/stat"
 	set -- ${lane_x##*) }
-	lane_envend=${49:-0}
+	lane_envend=${49:-0} lane_parent=${2:-0}
 	[ "${1:-Z}" != Z ] && [ "$1" != X ] && [ "${21:-0}" != 0 ]
 }
 
 # lane_judge looks at the process in lane_dir. It is innocent if it does not
-# live. In the middle of an exec there is no environment, nor an end of it, or it
+# live, or came into the container from outside, as another lane's shell does
+# and may not be looked at meanwhile: it has no parent then. In the middle of an exec there is no environment, nor an end of it, or it
 # ends early; so that is waited for, and what is not there must be missing twice.
 # What may not be looked at, or holds this lane's pipes, may be the command's.
 lane_judge() {
@@ -116,6 +118,7 @@ lane_judge() {
 	while [ "$lane_tries" -lt 2000 ]; do
 		lane_tries=$((lane_tries + 1))
 		lane_lives || return
+		[ "$lane_parent" != 0 ] || return
 		lane_before=$lane_environ
 		lane_carries && lane_left=2 && return
 		if [ -n "$lane_environ" ]; then
