@@ -75,18 +75,22 @@ func (m Modal) open(ctx context.Context, w workspace, o opening, task string) (*
 // build has Modal build the image, which is there at once if it was built
 // before.
 func (m Modal) build(ctx context.Context, w workspace, app *modal.App) (*modal.Image, error) {
-	building := ctx
+	building, late := ctx, func() bool { return false }
 	if m.BuildTimeout > 0 {
+		end := time.Now().Add(m.BuildTimeout)
 		var cancel context.CancelFunc
-		building, cancel = context.WithTimeoutCause(ctx, m.BuildTimeout, fmt.Errorf("not done after Modal.BuildTimeout, %v", m.BuildTimeout))
+		building, cancel = context.WithDeadline(ctx, end)
 		defer cancel()
+		late = func() bool { return time.Until(end) < time.Second } // the server's clock may be ahead of ours
 	}
 	image, err := w.Images.FromRegistry(m.Image, nil).Build(building, app, nil)
 	switch {
 	case err == nil:
 		return image, nil
-	case building.Err() != nil:
-		err = context.Cause(building)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case late() && (building.Err() != nil || status.Code(err) == codes.DeadlineExceeded):
+		err = fmt.Errorf("not done after Modal.BuildTimeout, %v", m.BuildTimeout)
 	case !errors.As(err, &modal.RemoteError{}):
 		return nil, m.refused("build image "+m.Image, err)
 	}
