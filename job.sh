@@ -1,4 +1,5 @@
-# The supervisor of one background job: sh -c "this" job DIR SHELL FORM COUNT INPUT LIMIT
+# The supervisor of one background job, in $tj_supervisor:
+# sh -c 'eval "$tj_supervisor"' job DIR SHELL FORM COUNT INPUT LIMIT
 #
 # It leads a session of its own and holds nothing of the call that started it.
 # In DIR it keeps
@@ -13,7 +14,8 @@
 #
 # COUNT blocks of 16 KiB are a sixteenth of what the log may hold. The job is
 # run as a foreground command, because sh makes a background one ignore SIGINT.
-# Variables begin with tj_, and none is exported.
+# Variables begin with tj_, and the job gets none of them.
+unset tj_supervisor
 tj_dir=$1 tj_shell=$2 tj_form=$3 tj_count=$4 tj_input=$5 tj_limit=$6
 echo $$ >"$tj_dir/pid"
 if ! mkfifo -m 600 "$tj_dir/in" "$tj_dir/out" "$tj_dir/alive" 2>>"$tj_dir/log"; then

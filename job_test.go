@@ -115,22 +115,22 @@ var shapes = map[string]struct {
 	"cat <<EOF\n$((1+1)) '\nEOF":  {0, "2 '\n"},
 	"cat <<'EOF'\n$x \\\nEOF\n":   {0, "$x \\\n"},
 	"cd / && pwd":                 {0, "/\n"},
-	"echo A=1 >e.$$; . ./e.$$ && echo $A; rm e.$$": {0, "1\n"},
-	"A=1 sh -c 'echo $A'":                          {0, "1\n"},
-	"for i in 1 2; do echo $i; done":               {0, "1\n2\n"},
-	"while read x; do echo $x; done <<E\n1\n2\nE":  {0, "1\n2\n"},
-	"( echo a; exit 3 )":                           {3, "a\n"},
-	"{ echo a; } 2>&1 | cat":                       {0, "a\n"},
-	"if true; then echo a; fi":                     {0, "a\n"},
-	"f() { echo \"$1\"; }; f 'x  y'":               {0, "x  y\n"},
-	"exec echo a":                                  {0, "a\n"},
-	"-x 2>/dev/null; echo $?":                      {0, "127\n"},
-	"echo 'single \"in\"' \"it's\"":                {0, "single \"in\" it's\n"},
-	"printf 'é\\n'; exit 255":                      {255, "é\n"},
-	"kill -TERM $$":                                {143, ""},
-	"trap 'echo bye' EXIT; echo hi":                {0, "hi\nbye\n"},
-	"echo $0 >/dev/null; echo $#":                  {0, "0\n"},
-	"echo tj_dir=$tj_dir; set | grep -c ^tj_":      {1, "tj_dir=\n0\n"},
+	"echo A=1 >e.$$; . ./e.$$ && echo $A; rm e.$$":      {0, "1\n"},
+	"A=1 sh -c 'echo $A'":                               {0, "1\n"},
+	"for i in 1 2; do echo $i; done":                    {0, "1\n2\n"},
+	"while read x; do echo $x; done <<E\n1\n2\nE":       {0, "1\n2\n"},
+	"( echo a; exit 3 )":                                {3, "a\n"},
+	"{ echo a; } 2>&1 | cat":                            {0, "a\n"},
+	"if true; then echo a; fi":                          {0, "a\n"},
+	"f() { echo \"$1\"; }; f 'x  y'":                    {0, "x  y\n"},
+	"exec echo a":                                       {0, "a\n"},
+	"-x 2>/dev/null; echo $?":                           {0, "127\n"},
+	"echo 'single \"in\"' \"it's\"":                     {0, "single \"in\" it's\n"},
+	"printf 'é\\n'; exit 255":                           {255, "é\n"},
+	"kill -TERM $$":                                     {143, ""},
+	"trap 'echo bye' EXIT; echo hi":                     {0, "hi\nbye\n"},
+	"echo $0 >/dev/null; echo $#":                       {0, "0\n"},
+	"echo tj_dir=$tj_dir; { set; env; } | grep -c ^tj_": {1, "tj_dir=\n0\n"},
 }
 
 func TestEveryShapeOfScriptIsOneJob(t *testing.T) {
@@ -343,10 +343,13 @@ func TestWaitNoticesTheEndAtOnce(t *testing.T) {
 func TestAJobWhoseSupervisorWasKilledIsNotRunningForEver(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
-	job := start(t, term, "exec sleep 1000")
+	job, err := term.Start(t.Context(), Request{Command: "echo up; exec sleep 1000", Ready: &Ready{LogPattern: "up"}})
+	require.NoError(t, err)
 	wait := make(chan int, 1)
 	go func() {
-		code, err := job.Wait(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		code, err := job.Wait(ctx)
 		assert.NoError(t, err)
 		wait <- code
 	}()
@@ -474,5 +477,19 @@ func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 		code, err = job.Wait(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, 143, code)
+	}
+}
+
+func TestASupervisorIsNotFoundByTheWordsOfItsScript(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job, err := term.Start(t.Context(), Request{Command: "echo up; exec sleep 1000", Ready: &Ready{LogPattern: "up"}})
+	require.NoError(t, err)
+	found := carriers(t, jobRunID(job.ID()))
+	require.Len(t, found, 4, "supervisor, keeper, dd and the job")
+	for _, process := range found {
+		if strings.Contains(process, "sleep") {
+			assert.NotContains(t, process, "tj_", "pkill -f sleep would end the supervisor")
+		}
 	}
 }

@@ -150,7 +150,8 @@ tj_start() {
 	case $TERMINAL_RUN_ID in
 	*,*) tj_run=${TERMINAL_RUN_ID%,*},$tj_run ;;
 	esac
-	set -- sh -c "$tj_supervisor" job "$tj_dir" "$tj_shell" "$tj_form" "$tj_count" "$tj_input" "$tj_limit"
+	export tj_supervisor # and not as an argument, or pkill -f sleep would find it
+	set -- sh -c 'eval "$tj_supervisor"' job "$tj_dir" "$tj_shell" "$tj_form" "$tj_count" "$tj_input" "$tj_limit"
 	exec </dev/null >/dev/null 2>&1 # here, so that no fork holds what the caller waits for
 	if ! command -v setsid; then
 		(
