@@ -93,6 +93,8 @@ func (x *dockerExecutor) start(ctx context.Context, o opening) error {
 
 // attach connects to the main process of a container that is still to start.
 func (x *dockerExecutor) attach(ctx context.Context) (*shell, func() error, error) {
+	ctx, cancel := context.WithTimeout(ctx, createLimit)
+	defer cancel()
 	a, err := x.daemon.ContainerAttach(ctx, x.id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return nil, nil, err
