@@ -191,7 +191,7 @@ func (x *dockerExecutor) furnish(ctx context.Context, o opening) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, initScriptLimit)
 	defer cancel()
-	if text, err := x.output(ctx, cmp.Or(o.dir, "/"), x.docker.InitScript, nil); err != nil {
+	if text, err := x.output(ctx, cmp.Or(o.dir, "/"), x.docker.InitScript, o.env); err != nil {
 		return fmt.Errorf("%w: docker: init script: %w; its output ends with: %s", ErrUnavailable, err, text)
 	}
 	return nil
@@ -390,6 +390,9 @@ func (x *dockerExecutor) Ping(ctx context.Context) error {
 //
 //go:embed strangers.sh
 var strangersSource string
+
+// Survivors tells whether a run left processes behind; see the interface.
+func (x *dockerExecutor) Survivors(runID string) bool { return x.shells.left.take(runID) }
 
 // Kill ends every process of a run; see Killer. root in the container may
 // send a signal to all users' processes but not look into their environment,

@@ -51,6 +51,9 @@ func (x *dockerExecutor) execPlain(ctx context.Context, c Command) (int, error) 
 	code, err := e.wait(ctx)
 	if ctx.Err() == nil || x.ctx.Err() != nil {
 		e.drain()
+		if background.MatchString(c.Script) {
+			x.shells.left.note(c.Env[RunIDEnv]) // a guess, see Survivors
+		}
 		return code, err
 	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)

@@ -75,7 +75,6 @@ func (l Local) Open(ctx context.Context, _ string) (Executor, error) {
 		id:    newRunID(),
 		jobs:  filepath.Join(os.TempDir(), "terminal-jobs-"+newRunID()[:16]),
 		pumps: make(map[*pump]struct{}),
-		left:  make(map[string]struct{}),
 	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	return x, nil
@@ -134,14 +133,14 @@ type localExecutor struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
+	left    leavers
 	running sync.WaitGroup // commands; Add only under mu and while !closed
 	pumping sync.WaitGroup // pumps; Add only by a running command
 
 	mu     sync.Mutex // guards the rest; held for moments
 	closed bool
-	ran    bool                // a command has been started, so there may be something to find
-	pumps  map[*pump]struct{}  // that have not seen the end of their pipe
-	left   map[string]struct{} // runs that left processes behind, not yet asked about
+	ran    bool               // a command has been started, so there may be something to find
+	pumps  map[*pump]struct{} // that have not seen the end of their pipe
 }
 
 // jobHome returns the directory for jobs; Close removes it.
@@ -197,30 +196,13 @@ func (x *localExecutor) Exec(ctx context.Context, c Command) (int, error) {
 	code := p.reap()
 	p.drain()
 	if err == nil && p.survived() {
-		x.note(p.runID)
+		x.left.note(p.runID)
 	}
 	return code, err
 }
 
-// maxLeft bounds what is kept for a caller that does not ask.
-const maxLeft = 1000
-
-func (x *localExecutor) note(runID string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.left) < maxLeft {
-		x.left[runID] = struct{}{}
-	}
-}
-
 // Survivors tells whether a run left processes behind; see the interface.
-func (x *localExecutor) Survivors(runID string) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	_, left := x.left[runID]
-	delete(x.left, runID)
-	return left
-}
+func (x *localExecutor) Survivors(runID string) bool { return x.left.take(runID) }
 
 func notStarted(err error) error { return marked{err, ErrNotStarted} }
 

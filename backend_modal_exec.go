@@ -445,6 +445,9 @@ func (x *modalExecutor) Ping(ctx context.Context) error {
 	}
 }
 
+// Survivors tells whether a run left processes behind; see the interface.
+func (x *modalExecutor) Survivors(runID string) bool { return x.shells.left.take(runID) }
+
 // Kill ends every process of a run; see Killer.
 func (x *modalExecutor) Kill(ctx context.Context, runID string) error {
 	if runID == "" {

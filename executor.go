@@ -222,7 +222,8 @@ func backendName(b Backend) string {
 // opening is what a Terminal tells this package's Backends of itself when it
 // opens a task. It is in the context of Open.
 type opening struct {
-	dir   string // where commands will run; "" if that is not known
+	dir   string            // where commands will run; "" if that is not known
+	env   map[string]string // that all commands get
 	log   *slog.Logger
 	first func(what string) bool // whether this is the first time that the Terminal does it
 }

@@ -47,6 +47,7 @@ type shells struct {
 	ctx    context.Context // ends on close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // readers of connections, and warm; Add only under mu and while !closed
+	left   leavers
 
 	mu       sync.Mutex // guards the rest; held for moments
 	closed   bool
@@ -243,6 +244,7 @@ func (p *shells) execOn(ctx context.Context, s *shell, c Command) (lane.Result, 
 	left := ""
 	if result.Survivors {
 		left = c.Env[RunIDEnv]
+		p.left.note(left)
 	}
 	p.give(s, c.Stdin != nil, left)
 	if ctx.Err() != nil {

@@ -21,6 +21,7 @@ const (
 type registry struct {
 	backend  Backend
 	dir      string
+	env      map[string]string
 	lifetime time.Duration // idle time before an entry is reaped; <0: never
 	maxTasks int           // 0: no cap
 	log      *slog.Logger
@@ -75,6 +76,7 @@ func newRegistry(cfg Config) *registry {
 	r := &registry{
 		backend:     cfg.Backend,
 		dir:         cfg.Dir,
+		env:         cfg.Env,
 		lifetime:    cfg.Lifetime,
 		jobLifetime: cfg.JobLifetime,
 		maxTasks:    cfg.MaxTasks,
@@ -157,7 +159,7 @@ func (r *registry) open(ctx context.Context, e *entry) {
 	})
 	if e.err == nil {
 		e.backend = backendName(b)
-		ctx := context.WithValue(ctx, openingKey{}, opening{r.dir, r.log, r.first})
+		ctx := context.WithValue(ctx, openingKey{}, opening{r.dir, r.env, r.log, r.first})
 		e.ex, e.err = open(ctx, b, e.task)
 	}
 	if cause := context.Cause(e.ctx); e.err != nil && cause != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,34 @@ type Survivors interface {
 	// by itself, so what is kept for an answer must not be kept for ever. A
 	// wrong yes costs a search that finds nothing.
 	Survivors(runID string) bool
+}
+
+// leavers are the runs that left processes, until somebody asks.
+type leavers struct {
+	mu   sync.Mutex // guards runs; held for moments
+	runs map[string]struct{}
+}
+
+// maxLeavers bounds what is kept for a caller that does not ask.
+const maxLeavers = 1000
+
+func (l *leavers) note(runID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.runs == nil {
+		l.runs = make(map[string]struct{})
+	}
+	if len(l.runs) < maxLeavers {
+		l.runs[runID] = struct{}{}
+	}
+}
+
+func (l *leavers) take(runID string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, left := l.runs[runID]
+	delete(l.runs, runID)
+	return left
 }
 
 // background is what a command mostly says that leaves something running.
