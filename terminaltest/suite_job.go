@@ -216,7 +216,7 @@ func jobSignal(l *lab) {
 func jobKill(l *lab) {
 	term := l.terminal(terminal.Config{})
 	job := l.job(term, terminal.Request{
-		Command: "trap '' TERM HUP INT; sh @D/nap a & (sh @D/nap b >/dev/null 2>&1 &) & nohup sh @D/nap c >/dev/null 2>&1 & " +
+		Command: "trap '' TERM HUP INT; sh @D/nap a & (sh @D/nap b >/dev/null 2>&1 &) & $(command -v nohup) sh @D/nap c >/dev/null 2>&1 & " +
 			"if command -v setsid >/dev/null; then setsid sh -c '(setsid sh @D/nap d </dev/null >/dev/null 2>&1 &) &'; else sh @D/nap d & fi; " +
 			"for f in a b c d; do sh @D/await @D/pid.$f; done; echo up; wait; sleep 1000",
 		Ready: &terminal.Ready{LogPattern: "up"},
@@ -275,7 +275,7 @@ func jobSurvivors(l *lab) {
 	if res, err := l.run(term, terminal.Request{Command: "echo a; (exit 3)"}); err != nil || res.JobID != "" || res.Notice != "" {
 		l.Errorf("nothing left: error %v, %+v", err, res)
 	}
-	res, err := l.run(term, terminal.Request{Command: "sh @D/nap a & nohup sh @D/nap b >/dev/null 2>&1 & sh @D/await @D/pid.a; sh @D/await @D/pid.b; echo hi; exit 3"})
+	res, err := l.run(term, terminal.Request{Command: "sh @D/nap a & $(command -v nohup) sh @D/nap b >/dev/null 2>&1 & sh @D/await @D/pid.a; sh @D/await @D/pid.b; echo hi; exit 3"})
 	if err != nil || res.ExitCode != 3 || res.Output != "hi\n" || res.JobID == "" || res.LogPath == "" {
 		l.Fatalf("two naps left: error %v, %+v", err, res)
 	}
