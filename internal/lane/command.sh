@@ -21,11 +21,13 @@ $lane_script"'
 
 # lane_enter WORD MODE DIR ID VALUE SCRIPT... becomes the command. In MODE, m:
 # stderr is stdout; i: stdin is the rest of the lane's. ID is what survivors
-# are searched by, VALUE what TERMINAL_RUN_ID is to be if it is not that.
+# are searched by, VALUE what TERMINAL_RUN_ID is to be if it is not that. A bash
+# that finds no SHELL looks the user up to set one, which takes it longer than
+# all that is done here.
 lane_enter() {
 	cd -P "$3" || lane_refuse "$1" "$3"
 	unset OLDPWD
-	export "PWD=$3" "TERMINAL_RUN_ID=${5:-$4}"
+	export "PWD=$3" "TERMINAL_RUN_ID=${5:-$4}" "SHELL=${SHELL:-$lane_shell}"
 	lane_env
 	printf '\036%ss%s\n' "$1" "$lane_pid" >&3
 	case $2 in *i*) ;; *) exec </dev/null ;; esac
