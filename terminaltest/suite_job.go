@@ -382,7 +382,7 @@ func jobFound(l *lab) {
 type persistent struct{ terminal.Executor }
 
 func (p persistent) Open(context.Context, string) (terminal.Executor, error) {
-	return lasting{p.Executor}, nil
+	return lasting(p), nil
 }
 
 type lasting struct{ terminal.Executor }
