@@ -72,7 +72,7 @@ func (x *dockerExecutor) start(ctx context.Context, o opening) error {
 		return err
 	}
 	if _, err := io.WriteString(main.stdin, lane.Line(containerSource)); err != nil {
-		return x.docker.refused("write to container", x.daemon, err)
+		main.hangUp() // it has ended, or will
 	}
 	limit := time.NewTimer(readyLimit)
 	defer limit.Stop()
