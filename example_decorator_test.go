@@ -68,5 +68,8 @@ func ExampleBackend() {
 }
 
 func TestABackendOfTwentyLinesKeepsTheContract(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the other example stands for it")
+	}
 	terminaltest.Run(t, func(*testing.T) terminal.Backend { return homes{} })
 }

@@ -297,6 +297,18 @@ tj_log() {
 # tj_report writes what is known of $tj_id, or of all jobs: a line about each,
 # and their commands one after the other.
 tj_report() {
+	tj_again=0
+	until tj_collect "$@"; do
+		tj_again=$((tj_again + 1))
+		[ $tj_again -lt 20 ] || return 1
+	done
+	printf '%s\n%s' "$tj_lines" "${tj_text%.}"
+}
+
+# tj_collect fails if a job was dropped meanwhile: where environments share a
+# /tmp others may be at it too.
+tj_collect() {
+	tj_lines= tj_text=.
 	if [ -n "$tj_id" ]; then
 		tj_find
 		set -- "$tj_dir"
@@ -309,17 +321,17 @@ tj_report() {
 		shift
 		tj_dir=${tj_dir%/}
 		[ -s "$tj_dir/meta" ] || continue
-		read -r tj_started tj_length tj_run <"$tj_dir/meta"
+		read -r tj_started tj_length tj_run <"$tj_dir/meta" || return
 		tj_settle
 		tj_get tj_exit "$tj_dir/exit"
 		tj_last
-		tj_size=$(wc -c <"$tj_dir/log")
+		tj_size=$(wc -c <"$tj_dir/log") || return
 		[ -z "$tj_newest" ] || tj_size=$((tj_size + tj_newest + $(wc -c <"$tj_dir/log.$tj_newest")))
-		echo "${tj_dir##*/} $tj_started $tj_length $((tj_size)) $tj_exit"
+		tj_lines="$tj_lines${tj_dir##*/} $tj_started $tj_length $((tj_size)) $tj_exit
+"
 		set -- "$@" "$tj_dir/command"
 	done
-	echo
-	[ $# -eq 0 ] || cat "$@"
+	[ $# -eq 0 ] || tj_text=$(cat "$@" 2>/dev/null && echo .)
 }
 
 # tj_wait returns when the job has ended. Of the FIFO that the supervisor holds

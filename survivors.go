@@ -14,8 +14,8 @@ import (
 // command has left processes running. Those become a job of the task (D6.4),
 // which takes a search inside the environment. For an Executor without it a
 // Terminal searches after commands whose text starts something in the
-// background: a single &, nohup, setsid, disown, coproc, or a word with daemon;
-// and after those that are too long to be looked through.
+// background, in its last 48 KiB: a single &, nohup, setsid, disown, coproc, or
+// a word with daemon.
 type Survivors interface {
 	// Survivors reports whether the command with this run id, whose Exec has
 	// just returned with a nil error, left processes that still ran then. A
@@ -60,7 +60,7 @@ func maySurvive(ex Executor, runID, command string) bool {
 	if s, ok := capability[Survivors](ex); ok {
 		return s.Survivors(runID)
 	}
-	return len(command) > longScript || background.MatchString(command)
+	return background.MatchString(command[max(0, len(command)-longScript):])
 }
 
 // adopt makes a job of what the command left running, if it did. The command
