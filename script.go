@@ -82,16 +82,15 @@ var jobWord = regexp.MustCompile(`\btj_\w+`)
 
 // jobFunction returns the named function of jobs.sh, those that it needs, and
 // a call of it.
-func jobFunction(name string) string {
-	if text, ok := jobTexts.Load(name); ok {
-		return text.(string)
-	}
-	text := linkJobFunction(name)
-	jobTexts.Store(name, text)
-	return text
-}
+func jobFunction(name string) string { return jobTexts()[name] }
 
-var jobTexts sync.Map // of what linkJobFunction returned, by name
+var jobTexts = sync.OnceValue(func() map[string]string {
+	texts := make(map[string]string)
+	for name := range jobFunctions {
+		texts[name] = linkJobFunction(name)
+	}
+	return texts
+})
 
 func linkJobFunction(name string) string {
 	needed := []string{name}
