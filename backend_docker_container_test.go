@@ -385,6 +385,7 @@ func TestDockerLimitLeavesNoProcessHoweverItHid(t *testing.T) {
 
 // Nothing in a paused container can be ended, so it is replaced.
 func TestDockerReplacesAContainerInWhichKillingFails(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, script := range map[string]string{
 		"first lane": "echo started; sleep 1000",
 		"both lanes": "echo started; exec sleep 1000 & wait",
@@ -715,6 +716,7 @@ func TestDockerCloseRemovesAnonymousVolumesAndNoOthers(t *testing.T) {
 }
 
 func TestDockerContainerEndsAtMaxAge(t *testing.T) {
+	t.Parallel() // it mostly waits
 	lab := newDockerLab(t, terminal.Docker{MaxAge: 2 * time.Second}, terminal.Config{})
 	began := time.Now()
 	res, err := lab.Run(t.Context(), terminal.Request{Command: "sleep 20"})

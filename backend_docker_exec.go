@@ -11,11 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -39,7 +38,8 @@ type dockerExecutor struct {
 	id     string
 	shells *shells
 	plain  bool          // the image's sh is no good for lanes
-	gone   chan struct{} // closed when the container's main process has ended, or our hold on it has
+	ending atomic.Bool   // the connection to the main process has ended
+	gone   chan struct{} // closed when the daemon has been asked why
 	why    error         // set before gone is closed
 
 	ctx     context.Context // ends on Close
@@ -246,6 +246,7 @@ const makeDirScript = `[ -d "$TERMINAL_DIR" ] || mkdir -p "$TERMINAL_DIR" 2>/dev
 // lost books the end of the main process, with what the daemon knows of it. It
 // may know of the end a little later, or not at all.
 func (x *dockerExecutor) lost() {
+	x.ending.Store(true)
 	ctx, cancel := context.WithTimeout(x.ctx, settleLimit)
 	defer cancel()
 	for {
@@ -331,33 +332,7 @@ func (x *dockerExecutor) Exec(ctx context.Context, c Command) (int, error) {
 	if err == nil {
 		return code, nil
 	}
-	return code, x.explain(ctx, err)
-}
-
-// explain says what an error of a lane means for the command.
-func (x *dockerExecutor) explain(ctx context.Context, err error) error {
-	never := errors.Is(err, lane.ErrNotStarted)
-	var refused *fs.PathError
-	switch {
-	case x.ctx.Err() != nil:
-		err = ErrClosed
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case never && errors.As(err, &refused):
-		return notStarted(refused)
-	case never && errors.Is(err, syscall.E2BIG):
-		return notStarted(err)
-	default:
-		if gone := x.settled(ctx); gone != nil {
-			err = gone
-		} else if !never {
-			err = fmt.Errorf("docker: connection into container %.12s lost, so it is not known how the command ended: %w", x.id, err)
-		}
-	}
-	if never {
-		return fmt.Errorf("%w: %w", ErrNotStarted, err)
-	}
-	return err
+	return code, explainLane(ctx, x.ctx, err, fmt.Sprintf("docker: connection into container %.12s", x.id), x.settled)
 }
 
 // settled returns ErrGone if the container has ended or ends in a moment, as
@@ -372,8 +347,12 @@ func (x *dockerExecutor) settled(ctx context.Context) error {
 	case <-x.gone:
 		return x.why
 	case <-ctx.Done():
-		return x.state(context.WithoutCancel(ctx))
 	}
+	if x.ending.Load() { // a container that restarts runs whenever the daemon is asked
+		<-x.gone
+		return x.why
+	}
+	return x.state(context.WithoutCancel(ctx))
 }
 
 // Ping returns ErrGone if the container has ended; see Pinger.

@@ -37,8 +37,12 @@ func (x *dockerExecutor) execPlain(ctx context.Context, c Command) (int, error) 
 	if shell == "" {
 		shell = "sh"
 	}
+	cmd := []string{shell, "-c", c.Script}
+	if same(c.Stdout, c.Stderr) { // the Engine reads two pipes in any order
+		cmd = []string{shell, "-c", `exec "$0" -c "$1" 2>&1`, shell, c.Script}
+	}
 	e, err := x.startPlain(ctx, client.ExecCreateOptions{
-		Cmd:          []string{shell, "-c", c.Script},
+		Cmd:          cmd,
 		Env:          env,
 		WorkingDir:   c.Dir,
 		AttachStdin:  c.Stdin != nil,

@@ -28,3 +28,7 @@ func TestDockerConformance(t *testing.T) {
 		})
 	}
 }
+
+func TestDockerCopiesAGigabyteInBoundedMemory(t *testing.T) {
+	copyLarge(t, terminal.Config{Backend: terminal.Docker{Image: testimage.Debian(t), Pull: terminal.PullNever, Network: "none"}}, mostGrowth)
+}

@@ -20,6 +20,7 @@ import (
 // Times of the local backend, and of D3 for every other one.
 const (
 	termGrace = 2 * time.Second        // from TERM to KILL
+	killLimit = 5 * time.Second        // for a process to die of that: for ever, if the kernel has it in an uninterruptible wait
 	drainIdle = 100 * time.Millisecond // output is over when none came for this long after the exit,
 	drainMax  = time.Second            // and at the latest then
 )

@@ -15,10 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killLimit is how long a process may take to die of KILL: for ever, if the
-// kernel has it in an uninterruptible wait.
-const killLimit = 5 * time.Second
-
 // watch waits for the shell's exit without reaping it, so that its number and
 // its group's stay ours until everything has been signalled.
 func (p *localProcess) watch() {

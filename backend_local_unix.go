@@ -25,21 +25,19 @@ func exitCode(state *os.ProcessState) int {
 	return state.ExitCode()
 }
 
-// end is the ladder of D3.5: TERM, two seconds in which all may leave, KILL.
-// The shell stays unreaped meanwhile, so that its number, which is the
+// end is the ladder of D3.5: TERM, two seconds in which all may leave, KILL
+// until none is left: a process that was killed takes a moment to go. The shell stays unreaped meanwhile, so that its number, which is the
 // group's, cannot become somebody else's.
 func (p *localProcess) end() {
 	p.signal(syscall.SIGTERM)
-	grace := time.NewTimer(termGrace)
-	defer grace.Stop()
-	for pause := 5 * time.Millisecond; p.alive(); pause = min(2*pause, 50*time.Millisecond) {
-		select {
-		case <-time.After(pause):
-			continue
-		case <-grace.C:
+	killing := time.Now().Add(termGrace)
+	for pause := 5 * time.Millisecond; p.alive() && time.Since(killing) < killLimit; pause = min(2*pause, 50*time.Millisecond) {
+		if left := time.Until(killing); left > 0 {
+			pause = min(pause, left)
+		} else {
+			p.signal(syscall.SIGKILL)
 		}
-		p.signal(syscall.SIGKILL)
-		break
+		time.Sleep(pause)
 	}
 	<-p.exited
 }
@@ -67,3 +65,6 @@ func readReady(r *os.File, buf []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// nonblocking keeps an open from waiting for a FIFO's other end.
+const nonblocking = syscall.O_NONBLOCK

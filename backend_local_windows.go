@@ -46,3 +46,6 @@ func killRun(context.Context, string) error { return nil }
 
 // startTime is part of a process's identity, which is not told here.
 func startTime(int) string { return "" }
+
+// nonblocking is not needed where there are no FIFOs among the files.
+const nonblocking = 0

@@ -37,3 +37,13 @@ func BenchmarkModalRunTrue(b *testing.B) {
 	report(b, ours, theirs)
 	b.ReportMetric(float64(s.Stats().Calls()-before)/float64(len(ours)), "calls/op")
 }
+
+func TestModalJobFigures(t *testing.T) {
+	s, err := modalfake.Start(modalfake.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	client, err := s.NewClient(nil)
+	require.NoError(t, err)
+	defer client.Close()
+	jobFigures(t, Modal{Client: client})
+}

@@ -9,10 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strconv"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	modal "github.com/modal-labs/modal-client/go"
@@ -46,6 +45,8 @@ type modalExecutor struct {
 	running sync.WaitGroup // commands; Add only under mu and while !closed
 	watches sync.WaitGroup // see watch and beat; Add only by a command, and by start
 	calls   sync.WaitGroup // see modalStdin; Add only by a command or by the reader of a shell
+
+	withoutTools atomic.Bool // the SDK's file system calls have failed
 
 	mu       sync.Mutex // guards the rest; held for moments
 	closed   bool
@@ -406,33 +407,7 @@ func (x *modalExecutor) Exec(ctx context.Context, c Command) (int, error) {
 	if err == nil {
 		return code, nil
 	}
-	return code, x.explain(ctx, err)
-}
-
-// explain says what an error of a lane means for the command.
-func (x *modalExecutor) explain(ctx context.Context, err error) error {
-	never := errors.Is(err, lane.ErrNotStarted)
-	var refused *fs.PathError
-	switch {
-	case x.ctx.Err() != nil:
-		err = ErrClosed
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case never && errors.As(err, &refused):
-		return notStarted(refused)
-	case never && errors.Is(err, syscall.E2BIG):
-		return notStarted(err)
-	default:
-		if gone := x.settled(ctx); gone != nil {
-			err = gone
-		} else if !never {
-			err = fmt.Errorf("modal: connection into sandbox %s lost, so it is not known how the command ended: %w", x.sandbox.SandboxID, err)
-		}
-	}
-	if never {
-		return fmt.Errorf("%w: %w", ErrNotStarted, err)
-	}
-	return err
+	return code, explainLane(ctx, x.ctx, err, "modal: connection into sandbox "+x.sandbox.SandboxID, x.settled)
 }
 
 // Ping returns ErrGone if the sandbox has ended; see Pinger.

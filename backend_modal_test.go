@@ -3,15 +3,19 @@
 package terminal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -100,6 +104,7 @@ func TestModalEndsACommandAndKeepsTheSandbox(t *testing.T) {
 }
 
 func TestModalSandboxDiesBetweenCommands(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, ended := range []codes.Code{codes.OK, codes.NotFound, codes.Unavailable} {
 		t.Run(ended.String(), func(t *testing.T) {
 			s, term := modalTerminal(t, modalfake.Options{Ended: ended}, terminal.Config{})
@@ -231,6 +236,7 @@ func TestModalShowsTheLogOfAFailedBuild(t *testing.T) {
 }
 
 func TestModalQuotaIsWaitedFor(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, term := modalTerminal(t, modalfake.Options{MaxSandboxes: 1}, terminal.Config{Timeout: 8 * time.Second})
 	run(t, term, "true")
 	_, err := term.Run(t.Context(), terminal.Request{Command: "true", Task: "other", Timeout: 100 * time.Millisecond})
@@ -297,6 +303,7 @@ func TestModalMuchOutputCostsLittleMemory(t *testing.T) {
 }
 
 func TestModalSilentNetworkIsBounded(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "true")
 	thaw := s.Router.Freeze()
@@ -360,5 +367,86 @@ func TestModalFaultMatrix(t *testing.T) {
 				require.Contains(t, lines, "2", "the last one must find all well again")
 			})
 		}
+	}
+}
+
+func TestModalCopiesAGigabyteInBoundedMemory(t *testing.T) {
+	_, m := fakeModal(t, modalfake.Options{})
+	copyLarge(t, terminal.Config{Backend: m}, mostModalGrowth)
+}
+
+func TestModalSendsLargeFilesThroughTheSDK(t *testing.T) {
+	for _, without := range []bool{false, true} {
+		s, term := modalTerminal(t, modalfake.Options{NoFSTools: without}, terminal.Config{})
+		dir := t.TempDir()
+		data := bytes.Repeat([]byte("\x00 a line \xff\n"), 400_000)
+		src, link, dst := filepath.Join(dir, "src"), filepath.Join(dir, "link"), filepath.Join(dir, "dst")
+		require.NoError(t, os.WriteFile(src, data, 0o640))
+		require.NoError(t, os.Symlink("dst", link))
+		require.NoError(t, term.WriteFile(t.Context(), "", link, data, 0o751))
+		require.NoError(t, term.CopyTo(t.Context(), "", src, filepath.Join(dir, "copy")))
+		require.NoError(t, term.WriteFile(t.Context(), "", filepath.Join(dir, "not \xff"), data, 0o600))
+		calls := int64(2)
+		if without {
+			calls = 0
+		}
+		require.EqualValues(t, calls, s.Stats().FSCalls, "calls of the SDK's file system")
+		for name, mode := range map[string]fs.FileMode{dst: 0o751, filepath.Join(dir, "copy"): 0o640, link: fs.ModeSymlink | 0o777} {
+			got, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(data, got), name)
+			info, err := os.Lstat(name)
+			require.NoError(t, err)
+			require.Equal(t, mode, info.Mode(), name)
+		}
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 5)
+		pathError(t, term.WriteFile(t.Context(), "", filepath.Join(dir, "missing", "file"), data, 0o600), fs.ErrNotExist)
+		require.NoDirExists(t, filepath.Join(dir, "missing"))
+		pathError(t, term.WriteFile(t.Context(), "", dir, data, 0o600), syscall.EISDIR)
+	}
+}
+
+func TestModalUploadThatIsEnded(t *testing.T) {
+	for name, end := range map[string]func(s *modalfake.Server, term *terminal.Terminal, cancel func()){
+		"cancelled": func(_ *modalfake.Server, _ *terminal.Terminal, cancel func()) { cancel() },
+		"closed": func(_ *modalfake.Server, term *terminal.Terminal, _ func()) {
+			_ = term.CloseTask(context.Background(), "")
+		},
+		"lost": func(s *modalfake.Server, _ *terminal.Terminal, _ func()) { _ = s.EndAll() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, term := modalTerminal(t, modalfake.Options{Ended: codes.Unavailable}, terminal.Config{})
+			dir := t.TempDir()
+			src := filepath.Join(dir, "src")
+			f, err := os.Create(src)
+			require.NoError(t, err)
+			require.NoError(t, f.Truncate(256<<20))
+			require.NoError(t, f.Close())
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { done <- term.CopyTo(ctx, "", src, filepath.Join(dir, "sub", "dst")) }()
+			require.Eventually(t, func() bool { return s.Stats().FSCalls > 0 }, 30*time.Second, 5*time.Millisecond)
+			start := time.Now()
+			end(s, term, cancel)
+			err = <-done
+			require.Less(t, time.Since(start), 15*time.Second)
+			switch name {
+			case "cancelled":
+				require.ErrorIs(t, err, context.Canceled)
+				entries, err := os.ReadDir(filepath.Join(dir, "sub"))
+				require.NoError(t, err)
+				require.Empty(t, entries)
+				require.Equal(t, "0\n", run(t, term, "ps ax 2>/dev/null | grep -c '[o]f="+dir+"' || :").Output, "the program that wrote still runs")
+				require.EqualValues(t, 1, s.Stats().Created)
+			case "closed":
+				require.ErrorIs(t, err, terminal.ErrClosed)
+			case "lost":
+				require.ErrorIs(t, err, terminal.ErrGone)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -55,14 +56,17 @@ type call struct {
 	terminal *Terminal
 	req      Request
 	backend  string
+	runID    string // of the attempt
 	out      *output
 	deadline time.Time // when the limit is reached; set when the environment is there
 	lost     bool      // an environment was found gone
 	result   Result
 
 	// What the Terminal runs for a job has these instead of a command.
-	script func(Executor) string
-	starts *JobStatus // the job that begins with this call, nil if none does
+	script  func(*entry) string
+	starts  *JobStatus   // the job that begins with this call, nil if none does
+	place   jobPlace     // its own
+	dropped bytes.Buffer // ids of jobs that are no more
 }
 
 // prepare completes the request and refuses a bad one before anything runs.
@@ -147,7 +151,7 @@ func (c *call) run(ctx context.Context) error {
 		if !c.deadline.IsZero() && time.Until(c.deadline) < delay {
 			return err
 		}
-		c.terminal.cfg.Logger.Info("command did not start, will be tried again", "task", c.req.Task, "backend", c.backend, "delay", delay, "error", err)
+		c.tell(ctx, Event{Kind: EventRetried, Duration: delay, Err: err})
 		if !c.sleep(ctx, delay) {
 			return err
 		}
@@ -198,10 +202,14 @@ func (c *call) attempt(ctx context.Context) error {
 	if c.deadline.IsZero() {
 		c.deadline = time.Now().Add(c.req.Timeout)
 	}
+	c.runID = newRunID()
+	if c.script == nil {
+		c.tell(ctx, Event{Kind: EventStarted, Command: c.req.Command})
+	}
 	err = c.exec(ctx, e)
 	gone, never := errors.Is(err, ErrGone), errors.Is(err, ErrNotStarted)
 	if gone {
-		reg.drop(e)
+		reg.drop(ctx, e, err)
 	}
 	switch {
 	case gone && never:
@@ -213,7 +221,7 @@ func (c *call) attempt(ctx context.Context) error {
 		}
 	}
 	if err == nil && c.starts != nil && c.result.ExitCode == 0 {
-		reg.keepJob(e, *c.starts)
+		reg.keepJob(e, *c.starts, strings.Fields(c.dropped.String()))
 	}
 	return err
 }
@@ -255,10 +263,10 @@ func parent(dir string) string {
 // execIn runs the command once, until its end, its limit, or the end of
 // ctx or the task, and sees to it that nothing of it is left after the latter.
 func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
-	runID := newRunID()
+	runID := c.runID
 	script, stdin := c.req.Command, c.req.Stdin
 	if c.script != nil {
-		script = c.script(e.ex)
+		script = c.script(e)
 	}
 	if len(script) >= longScript {
 		script, stdin = feedScript(script, runID, stdin)
@@ -280,7 +288,11 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 	defer context.AfterFunc(e.ctx, func() { end(context.Cause(e.ctx)) })()
 
 	began := time.Now()
-	code, err, returned := execBounded(run, e.ex, cmd)
+	var code int
+	err, returned := bounded(run, "exec command", func() (err error) {
+		code, err = e.ex.Exec(run, cmd)
+		return err
+	})
 	c.result.Duration = time.Since(began)
 	if err == nil && returned {
 		c.result.ExitCode = code
@@ -305,31 +317,23 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 	return err
 }
 
-// execBounded is Exec, but it also returns when the Executor does not, some
-// time after ctx has ended.
-func execBounded(ctx context.Context, ex Executor, cmd Command) (code int, err error, returned bool) {
-	done := make(chan struct{})
-	var execCode int
-	var execErr error
-	go func() {
-		defer close(done)
-		execErr = recovered("exec command", func() (err error) {
-			execCode, err = ex.Exec(ctx, cmd)
-			return err
-		})
-	}()
+// bounded calls f, but it also returns when f does not, some time after ctx
+// has ended. f must not be relied on then.
+func bounded(ctx context.Context, op string, f func() error) (err error, returned bool) {
+	done := make(chan error, 1)
+	go func() { done <- recovered(op, f) }()
 	select {
-	case <-done:
-		return execCode, execErr, true
+	case err := <-done:
+		return err, true
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(abandonAfter)
 	defer timer.Stop()
 	select {
-	case <-done:
-		return execCode, execErr, true
+	case err := <-done:
+		return err, true
 	case <-timer.C:
-		return 0, nil, false
+		return nil, false
 	}
 }
 
@@ -342,9 +346,11 @@ func (c *call) sweep(ctx context.Context, e *entry, runID string, returned bool)
 	if returned && err == nil || errors.Is(err, ErrClosed) || e.ctx.Err() != nil {
 		return
 	}
-	c.terminal.cfg.Logger.Warn("processes not ended, environment dropped", "task", e.task, "backend", e.backend, "error", err)
 	c.notice("some processes of the command could not be ended, so its environment was closed; the next command gets a new one")
-	c.terminal.reg.drop(e)
+	if err == nil {
+		err = errors.New("backend does not answer")
+	}
+	c.terminal.reg.drop(ctx, e, fmt.Errorf("processes not ended: %w", err))
 }
 
 // stopped is the error of a command that we ended.
@@ -394,6 +400,36 @@ func (r *Result) explain(err error) {
 	case errors.Is(err, ErrClosed):
 		r.Status = StatusClosed
 	}
+}
+
+// tell completes an event with what is known of the call.
+func (c *call) tell(ctx context.Context, e Event) {
+	e.Task, e.Backend, e.RunID = c.req.Task, c.backend, c.runID
+	c.terminal.reg.tell(ctx, e)
+}
+
+// tellEnd tells how the command has ended, or that it has not run.
+func (c *call) tellEnd(ctx context.Context, err error) {
+	e := Event{
+		Kind: EventFailed, Command: c.req.Command, JobID: c.result.JobID, ExitCode: c.result.ExitCode, Status: c.result.Status,
+		Duration: c.result.Duration, Omitted: c.result.Omitted, Err: err,
+	}
+	if c.out != nil {
+		e.Bytes = c.out.bytes
+	}
+	switch {
+	case err == nil:
+		e.Kind = EventEnded
+	case c.runID == "":
+	case e.Status == StatusTimeout:
+		e.Kind = EventTimedOut
+	case e.Status == StatusCancelled || e.Status == StatusClosed:
+		e.Kind = EventKilled
+	}
+	if e.Omitted > 0 {
+		c.tell(ctx, Event{Kind: EventCut, Bytes: e.Bytes, Omitted: e.Omitted})
+	}
+	c.tell(ctx, e)
 }
 
 func (c *call) notice(text string) {

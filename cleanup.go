@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -81,7 +82,9 @@ func (r *registry) reapLocked(e *entry) {
 	r.work.Add(1)
 	go func() {
 		defer r.work.Done()
-		_ = r.close(e, ErrClosed) // a failure is logged there; nobody waits for it
+		ctx := context.Background()
+		r.tell(ctx, Event{Kind: EventReaped, Task: e.task, Backend: e.backend})
+		_ = r.close(ctx, e, ErrClosed) // a failure is told there; nobody waits for it
 	}()
 }
 

@@ -41,6 +41,9 @@ var (
 
 	// ErrTooManyJobs: MaxJobs jobs are running in the task.
 	ErrTooManyJobs = errors.New("too many jobs")
+
+	// ErrTooLarge: the file has more than MaxFile bytes.
+	ErrTooLarge = errors.New("file is too large")
 )
 
 type timeoutError struct{}

@@ -239,6 +239,16 @@ func openingFrom(ctx context.Context) opening {
 	return o
 }
 
+type detachedKey struct{}
+
+// detached tells this package's Executors that what the command leaves behind
+// is meant to be left and holds nothing of theirs, so that they need not look.
+func detached(ctx context.Context) context.Context {
+	return context.WithValue(ctx, detachedKey{}, true)
+}
+
+func isDetached(ctx context.Context) bool { return ctx.Value(detachedKey{}) != nil }
+
 // open opens a task's Executor, and makes an error of what a faulty Backend
 // might do instead of answering: panic, or return nothing.
 func open(ctx context.Context, b Backend, task string) (ex Executor, err error) {

@@ -190,8 +190,9 @@ func (r *ring) bytes() []byte {
 // copies a caller asked for. Writers that come late, because a process
 // outlived its command, are listened to and ignored.
 type output struct {
-	mu      sync.Mutex // guards the next two; never held while a live copy is written
+	mu      sync.Mutex // guards the next three; never held while a live copy is written
 	capture *capture
+	bytes   int64 // captured; fixed at the end
 	ended   bool
 
 	live []*stream // fixed before the command starts
@@ -253,6 +254,7 @@ func (o *output) keep(p []byte) bool {
 	defer o.mu.Unlock()
 	if !o.ended {
 		o.capture.write(p)
+		o.bytes += int64(len(p))
 	}
 	return !o.ended
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -24,7 +24,7 @@ type registry struct {
 	env      map[string]string
 	lifetime time.Duration // idle time before an entry is reaped; <0: never
 	maxTasks int           // 0: no cap
-	log      *slog.Logger
+	observation
 
 	jobLifetime time.Duration                               // how long running jobs keep an idle entry; <0: not at all
 	anyRunning  func(context.Context, *entry) (bool, error) // asks the environment for running jobs; nil: there are none
@@ -36,7 +36,7 @@ type registry struct {
 
 	// mu guards everything below, and the entries' fields that say so. It is
 	// held for a few map and list operations only: never across Open, Exec,
-	// Close, a channel that may block, or a call of the Logger.
+	// Close, a channel that may block, or a call of the Logger or the Observer.
 	mu                    sync.Mutex
 	entries               map[string]*entry
 	idle                  idleList // the entries nobody uses, the longest idle first
@@ -67,6 +67,7 @@ type entry struct {
 	released   time.Time            // when one of them left last
 	due        time.Time            // when the reaper is to look, if idle
 	jobs       map[string]JobStatus // jobs that ran when last heard of, nil if none
+	places     *jobPlaces           // where jobs have been and will be; nil if there was none
 	removed    bool                 // no longer in the registry
 	drained    chan struct{}        // made on removal if users > 0; closed when they have left
 	prev, next *entry               // place in idle, nil if none
@@ -80,7 +81,7 @@ func newRegistry(cfg Config) *registry {
 		lifetime:    cfg.Lifetime,
 		jobLifetime: cfg.JobLifetime,
 		maxTasks:    cfg.MaxTasks,
-		log:         cfg.Logger,
+		observation: observation{cfg.Logger, cfg.Observer},
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[string]*entry),
 		done:        make(map[string]bool),
@@ -97,13 +98,16 @@ func (r *registry) acquire(ctx context.Context, task string) (*entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	e, err := r.join(ctx, task)
+	e, reused, err := r.join(ctx, task)
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-e.ready:
 		if e.err == nil {
+			if reused {
+				r.tell(ctx, Event{Kind: EventReused, Task: task, Backend: e.backend})
+			}
 			return e, nil
 		}
 		err = e.err
@@ -114,23 +118,24 @@ func (r *registry) acquire(ctx context.Context, task string) (*entry, error) {
 	return nil, err
 }
 
-// join makes the caller a user of the task's entry.
-func (r *registry) join(ctx context.Context, task string) (*entry, error) {
+// join makes the caller a user of the task's entry, which may be there already.
+func (r *registry) join(ctx context.Context, task string) (e *entry, reused bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
-	e := r.entries[task]
-	if e == nil {
+	e = r.entries[task]
+	reused = e != nil
+	if !reused {
 		if r.maxTasks > 0 && r.live >= r.maxTasks {
-			return nil, fmt.Errorf("%w: %d executors are live, and that is the limit; close a task first", ErrTooManyTasks, r.live)
+			return nil, false, fmt.Errorf("%w: %d executors are live, and that is the limit; close a task first", ErrTooManyTasks, r.live)
 		}
 		e = r.addLocked(ctx, task)
 	}
 	e.users++
 	r.idle.remove(e)
-	return e, nil
+	return e, reused, nil
 }
 
 func (r *registry) addLocked(ctx context.Context, task string) *entry {
@@ -166,12 +171,10 @@ func (r *registry) open(ctx context.Context, e *entry) {
 		e.err = cause // the opening was ended by us: say why, not how the backend noticed
 	}
 	r.settle(e)
-	close(e.ready)
-	if e.err != nil {
-		r.log.Debug("environment not opened", "task", e.task, "backend", e.backend, "error", e.err)
-		return
+	if e.err == nil { // or the calls that wait for it tell of the error
+		r.tell(ctx, Event{Kind: EventCreated, Task: e.task, Backend: e.backend, Duration: time.Since(e.created)})
 	}
-	r.log.Debug("environment opened", "task", e.task, "backend", e.backend, "duration", time.Since(e.created))
+	close(e.ready)
 }
 
 // first reports whether something is done for the first time.
@@ -267,18 +270,23 @@ func (r *registry) removeLocked(e *entry) {
 
 // drop takes an entry out whose environment is gone or cannot be trusted, and
 // closes it in the background. The caller may still hold it.
-func (r *registry) drop(e *entry) {
+func (r *registry) drop(ctx context.Context, e *entry, why error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.removed {
+	dropped := !e.removed
+	if dropped {
+		r.removeLocked(e)
+		r.loseJobsLocked(e)
+		r.work.Add(1)
+	}
+	r.mu.Unlock()
+	if !dropped {
 		return
 	}
-	r.removeLocked(e)
-	r.loseJobsLocked(e)
-	r.work.Add(1)
+	r.tell(ctx, Event{Kind: EventLost, Task: e.task, Backend: e.backend, Err: why})
+	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer r.work.Done()
-		_ = r.close(e, ErrGone)
+		_ = r.close(ctx, e, ErrGone)
 	}()
 }
 
@@ -298,7 +306,7 @@ func (r *registry) closeTask(ctx context.Context, task string) error {
 	done := make(chan error, 1)
 	go func() {
 		defer r.work.Done()
-		done <- r.close(e, ErrClosed)
+		done <- r.close(context.WithoutCancel(ctx), e, ErrClosed)
 	}()
 	select {
 	case err := <-done:
@@ -326,7 +334,7 @@ func (r *registry) closeAll() error {
 	errs := make([]error, len(all))
 	var closing sync.WaitGroup
 	for i, e := range all {
-		closing.Go(func() { errs[i] = r.close(e, ErrClosed) })
+		closing.Go(func() { errs[i] = r.close(context.Background(), e, ErrClosed) })
 	}
 	closing.Wait()
 	if !within(closeLimit, r.work.Wait) {
@@ -337,7 +345,9 @@ func (r *registry) closeAll() error {
 
 // close ends the commands of an entry that has been removed, waits for their
 // callers, and closes the Executor. It is bounded whatever the backend does.
-func (r *registry) close(e *entry, cause error) error {
+// ctx is for those who are told of it.
+func (r *registry) close(ctx context.Context, e *entry, cause error) (err error) {
+	began := time.Now()
 	e.cancel(cause)
 	r.mu.Lock()
 	drained := e.drained
@@ -348,7 +358,7 @@ func (r *registry) close(e *entry, cause error) error {
 		case <-time.After(drainLimit):
 		}
 	}
-	var err error
+	var closeErr error
 	finished := within(closeLimit, func() {
 		<-e.ready
 		if e.ex == nil {
@@ -356,21 +366,26 @@ func (r *registry) close(e *entry, cause error) error {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
-		err = recovered("close executor", func() error { return e.ex.Close(ctx) })
+		closeErr = recovered("close executor", func() error { return e.ex.Close(ctx) })
 		r.mu.Lock()
 		r.live--
 		r.shut++
 		r.mu.Unlock()
 	})
-	if !finished {
-		return &Error{Op: "close", Task: e.task, Err: fmt.Errorf("executor close: not done after %v", closeLimit)}
+	switch {
+	case !finished:
+		err = &Error{Op: "close", Task: e.task, Err: fmt.Errorf("executor close: not done after %v", closeLimit)}
+	case e.ex == nil:
+		return nil // nothing was opened
+	case closeErr != nil && !errors.Is(closeErr, ErrGone):
+		err = &Error{Op: "close", Backend: e.backend, Task: e.task, Err: closeErr}
 	}
-	if err != nil && !errors.Is(err, ErrGone) {
-		r.log.Warn("environment not closed", "task", e.task, "backend", e.backend, "error", err)
-		return &Error{Op: "close", Backend: e.backend, Task: e.task, Err: err}
+	told := Event{Kind: EventClosed, Task: e.task, Duration: time.Since(began), Err: err}
+	if finished {
+		told.Backend = e.backend
 	}
-	r.log.Debug("environment closed", "task", e.task, "backend", e.backend)
-	return nil
+	r.tell(ctx, told)
+	return err
 }
 
 // within reports whether f returned in time; if not, f goes on by itself.
@@ -408,10 +423,61 @@ func (r *registry) stats() Stats {
 	return s
 }
 
-// keepJob notes a job that was started in the entry's environment.
-func (r *registry) keepJob(e *entry, job JobStatus) {
+// spareJobs is how many directories for later jobs are made with that of a job.
+const spareJobs = 7
+
+// newJob finds a place for a new job, whose directory may be there already.
+func (r *registry) newJob(e *entry) jobPlace {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.places == nil {
+		e.places = new(jobPlaces)
+	}
+	all := e.places
+	all.started++
+	p := jobPlace{entry: e, few: all.started <= MaxJobs}
+	switch {
+	case !p.few:
+		p.id = newJobID()
+		p.oldest = slices.Clone(all.order[:min(len(all.order), 2*spareJobs)])
+	case len(all.spares) == 0:
+		p.id = newJobID()
+		for range spareJobs {
+			p.spares = append(p.spares, newJobID())
+		}
+		all.spares = p.spares
+	default:
+		p.id, all.spares = all.spares[0], all.spares[1:]
+	}
+	return p
+}
+
+// jobPlaces is what an entry knows of the directories of its jobs.
+type jobPlaces struct {
+	started int      // jobs, and those that were to be
+	spares  []string // ids of jobs to come
+	order   []string // ids of jobs in the order of their start
+}
+
+// jobPlace is the place of a new job among those of an environment.
+type jobPlace struct {
+	entry  *entry
+	id     string
+	spares []string // ids whose directories are to be made with its own
+	few    bool     // the environment has had no more jobs from here than it may have
+	oldest []string // ids among which the one is likely that has to go, in the order of their start
+}
+
+// keepJob notes a job that was started in the entry's environment, and which
+// earlier ones are known to be no more.
+func (r *registry) keepJob(e *entry, job JobStatus, dropped []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := e.places // newJob has made it
+	all.order = slices.DeleteFunc(all.order, func(id string) bool { return slices.Contains(dropped, id) })
+	if len(all.order) < 2*MaxJobs {
+		all.order = append(all.order, job.ID)
+	}
 	if e.jobs == nil {
 		e.jobs = make(map[string]JobStatus)
 	}

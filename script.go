@@ -1,13 +1,16 @@
 package terminal
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // sweep.sh ends every process that carries a run id, with nothing but shell
@@ -65,8 +68,20 @@ var jobSource string
 //go:embed jobs.sh
 var jobsSource string
 
-// supervisor is job.sh as it is sent: people see it in their process lists.
+// supervisor is job.sh as it is sent.
 var supervisor = withoutComments(jobSource)
+
+// starter is what starts a job, and needs the supervisor; textsName is what
+// the files that have the two in an environment are called.
+var (
+	starter = sync.OnceValue(func() string {
+		return "tj_clear=" + quote(jobFunction("tj_room")) + "\n" + jobFunction("tj_start")
+	})
+	textsName = sync.OnceValue(func() string {
+		sum := sha256.Sum256([]byte(supervisor + starter()))
+		return hex.EncodeToString(sum[:8])
+	})
+)
 
 // jobFunctions are the functions of jobs.sh by name. A shell takes
 // milliseconds to parse all of them, so a call is sent those it needs.
@@ -116,6 +131,29 @@ func withoutComments(source string) string {
 		}
 	}
 	return strings.Join(kept, "")
+}
+
+// assignments set shell variables, names and values by turns.
+func assignments(vars []string) string {
+	var text strings.Builder
+	for i := 0; i < len(vars); i += 2 {
+		assign(&text, vars[i], vars[i+1])
+	}
+	return text.String()
+}
+
+// assign sets a shell variable. Not every way into an environment is open to
+// what is no UTF-8, so that goes as octal digits.
+func assign(script *strings.Builder, name, value string) {
+	if utf8.ValidString(value) {
+		fmt.Fprintf(script, "%s=%s\n", name, quote(value))
+		return
+	}
+	var octal strings.Builder
+	for _, c := range []byte(value) {
+		fmt.Fprintf(&octal, `\%03o`, c)
+	}
+	fmt.Fprintf(script, "%s=$(printf '%s.')\n%s=${%s%%.}\n", name, octal.String(), name, name)
 }
 
 // quote makes one word of a text for any POSIX shell.

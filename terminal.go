@@ -82,9 +82,13 @@ type Config struct {
 	// be safe for concurrent use.
 	Approve func(context.Context, Request) error
 
-	// Logger receives what an operator may want to know. nil: nothing is
-	// logged. The library never prints.
+	// Logger receives what an operator may want to know: every Event, and
+	// what backends have to say. nil: nothing is logged. The library never
+	// prints.
 	Logger *slog.Logger
+
+	// Observer is told of every Event as it happens. nil: nobody is.
+	Observer Observer
 }
 
 // Request is one command to run.
@@ -236,10 +240,13 @@ func (t *Terminal) Run(ctx context.Context, req Request) (Result, error) {
 	if err == nil {
 		err = c.run(ctx)
 	}
+	if err != nil {
+		c.result.explain(err)
+	}
+	c.tellEnd(ctx, err)
 	if err == nil {
 		return c.result, nil
 	}
-	c.result.explain(err)
 	return c.result, &Error{Op: "run", Backend: c.backend, Task: req.Task, Err: err}
 }
 
@@ -298,6 +305,15 @@ func WithTask(ctx context.Context, task string) context.Context {
 func TaskFrom(ctx context.Context) (string, bool) {
 	task, ok := ctx.Value(taskKey{}).(string)
 	return task, ok
+}
+
+type outputKey struct{}
+
+// WithOutput returns a context that makes the commands of [Terminal.Call] write
+// a live copy of their output to w, as Request.Stdout does, so that a host can
+// show progress. It has no effect on background jobs, nor on Terminal.Run.
+func WithOutput(ctx context.Context, w io.Writer) context.Context {
+	return context.WithValue(ctx, outputKey{}, w)
 }
 
 func taskOf(ctx context.Context, asked string) string {

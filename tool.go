@@ -193,7 +193,8 @@ func (t *Terminal) Call(ctx context.Context, args json.RawMessage) (answer json.
 	if a.background {
 		return t.callBackground(ctx, a)
 	}
-	result, _ := t.Run(ctx, Request{Command: a.command, Task: a.task, Timeout: a.timeout})
+	live, _ := ctx.Value(outputKey{}).(io.Writer)
+	result, _ := t.Run(ctx, Request{Command: a.command, Task: a.task, Timeout: a.timeout, Stdout: live})
 	return result.encode()
 }
 

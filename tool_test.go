@@ -275,3 +275,13 @@ func TestBadProcessArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
 	}
 	assert.Zero(t, b.opened.Load())
 }
+
+func TestCallShowsItsOutputLive(t *testing.T) {
+	term, err := New(Config{})
+	require.NoError(t, err)
+	defer term.Close()
+	var live strings.Builder
+	answer := term.Call(WithOutput(t.Context(), &live), json.RawMessage(`{"command":"echo one; echo two >&2"}`))
+	assert.JSONEq(t, `{"output":"one\ntwo\n","exit_code":0,"error":null}`, string(answer))
+	assert.Equal(t, "one\ntwo\n", live.String())
+}

@@ -37,6 +37,10 @@ func (c *commandRouter) TaskExecStart(_ context.Context, r *pb.TaskExecStartRequ
 	if len(cmd.args) == 0 || r.GetExecId() == "" {
 		return nil, status.Error(codes.InvalidArgument, "a command and an exec ID are needed")
 	}
+	if cmd.args[0] == fsTools && !c.opt.NoFSTools {
+		cmd.args = fsCommand(cmd.args)
+		c.count(func(n *Stats) { n.FSCalls++ })
+	}
 	dir := firstNonEmpty(cmd.dir, b.workdir, b.dir)
 	if info, err := os.Stat(dir); (err != nil || !info.IsDir()) && c.over(b) == nil {
 		return nil, status.Errorf(codes.InvalidArgument, "%q is not a directory", dir)

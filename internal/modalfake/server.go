@@ -48,6 +48,9 @@ type Options struct {
 
 	// NoDedup makes every SandboxCreate a new one, whatever its idempotency key.
 	NoDedup bool
+	// NoFSTools is a sandbox without the program that the SDK's file system
+	// calls run.
+	NoFSTools bool
 	// KillOne makes an exec's own timeout kill one process, not its group.
 	KillOne bool
 	// EOFAtExit ends an exec's output with the process, not with the last

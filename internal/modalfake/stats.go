@@ -15,6 +15,7 @@ type Stats struct {
 	ExecsRunning   int64
 	ExecsTimedOut  int64
 	Commands       int64 // programs that were really started
+	FSCalls        int64 // of them those of the SDK's file system calls
 	Processes      int64 // of this server's that are alive now, orphans and daemons included
 
 	Streams int64 // output streams open
