@@ -258,3 +258,9 @@ func raceDetector() bool {
 		return s.Key == "-race" && s.Value == "true"
 	})
 }
+
+func TestDockerJobFigures(t *testing.T) {
+	for name, image := range map[string]string{"debian": testimage.Debian(t), "busybox": testimage.Busybox(t)} {
+		t.Run(name, func(t *testing.T) { jobFigures(t, Docker{Image: image, Pull: PullNever}) })
+	}
+}

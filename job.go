@@ -58,6 +58,7 @@ const (
 	codeNone
 	codeEnded
 	codeClosed
+	codeAbsent
 )
 
 // A Job is a command that runs in the background. It lives in the task's
@@ -125,8 +126,14 @@ func (j *Job) LogPath() string { return j.status.LogPath }
 // not nil.
 func (t *Terminal) Start(ctx context.Context, req Request) (*Job, error) {
 	req.Task = taskOf(ctx, req.Task)
-	c := &call{terminal: t, req: req, starts: &JobStatus{ID: newJobID(), Running: true}}
+	c := &call{terminal: t, req: req, starts: &JobStatus{Running: true}}
 	job, err := c.start(ctx)
+	e := Event{Kind: EventJobStarted, JobID: c.starts.ID, Command: c.req.Command}
+	c.runID = jobRunID(e.JobID)
+	if err != nil {
+		e = Event{Kind: EventFailed, Command: c.req.Command, ExitCode: exitUnknown, Status: StatusError, Err: err}
+	}
+	c.tell(ctx, e)
 	if err == nil && req.Ready != nil {
 		err = job.awaitReady(ctx, *req.Ready)
 	}
@@ -158,13 +165,20 @@ func (c *call) start(ctx context.Context) (*Job, error) {
 		limit = seconds(c.req.Timeout)
 	}
 	job.Started, job.Command = time.Now(), beginning(command, maxJobCommand)
-	op := operation{function: "tj_start", vars: []string{
+	op := operation{function: "tj_begin", vars: []string{
 		"tj_script", command, "tj_form", form, "tj_input", input, "tj_limit", limit,
-		"tj_supervisor", supervisor, "tj_count", strconv.Itoa(t.maxLog / (16 * logBlock)),
+		"tj_texts", textsName(), "tj_count", strconv.Itoa(t.maxLog / (16 * logBlock)),
 	}}
-	op.vars = append(op.vars, newJobVars(job, jobRunID(job.ID))...)
-	c.req.Timeout = jobLimit
-	err := c.operate(ctx, job.ID, op)
+	c.req.Timeout, c.req.Stdout = jobLimit, &c.dropped
+	ctx = detached(ctx)
+	err := errTextsAbsent
+	if c.req.Stdin == nil { // which can be read only once
+		err = c.operate(ctx, op)
+	}
+	if errors.Is(err, errTextsAbsent) {
+		op.function, op.vars = "tj_install", append(op.vars, "tj_supervisor", supervisor, "tj_starter", starter())
+		err = c.operate(ctx, op)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -185,13 +199,28 @@ func (c *call) prepareStart(ctx context.Context) error {
 	return c.prepare(ctx)
 }
 
-// newJobVars are what jobs.sh needs to know of a new job.
-func newJobVars(job *JobStatus, runID string) []string {
+// newJob gives the call's job its id and its place in the environment, and
+// returns what jobs.sh needs to know of it. runID is that of its processes, ""
+// for one of its own.
+func (c *call) newJob(e *entry, home, runID string) []string {
+	job := c.starts
+	if c.place.entry != e { // or this is another try
+		c.place = c.terminal.reg.newJob(e)
+	}
+	p := c.place
+	job.ID, job.LogPath = p.id, path.Join(home, p.id, "log")
+	if h, ok := capability[jobHomer](e.ex); ok && p.few {
+		h.makeJob(p.id)
+	}
+	if runID == "" {
+		runID = jobRunID(p.id)
+	} else {
+		p.oldest = nil // the script's output is something else
+	}
 	return []string{
-		"tj_run", runID, "tj_command", job.Command,
+		"tj_id", p.id, "tj_spares", strings.Join(p.spares, " "), "tj_oldest", strings.Join(p.oldest, " "), "tj_rubbish", "", "tj_run", runID, "tj_command", job.Command,
 		"tj_meta", fmt.Sprintf("%d %d %s\n", job.Started.UnixNano(), len(job.Command), runID),
 		"tj_now", job.Started.UTC().Format(time.RFC3339),
-		"tj_clear", jobFunction("tj_room"),
 	}
 }
 
@@ -531,6 +560,7 @@ type operation struct {
 	stdout   io.Writer     // nil: returned
 	stderr   *bytes.Buffer // nil: for errors only
 	home     *string       // receives the jobs' directory
+	run      string        // of the processes that become a job
 	limit    time.Duration // 0: jobLimit
 	retry    bool          // once more if it fails for no known reason
 }
@@ -567,7 +597,7 @@ func (t *Terminal) operate(ctx context.Context, task string, op operation) (out 
 		if op.stdout != nil {
 			c.req.Stdout = op.stdout
 		}
-		err = c.operate(ctx, "", op)
+		err = c.operate(ctx, op)
 		out = buf.Bytes()
 		if err == nil || isFinal(ctx, err) {
 			break
@@ -577,8 +607,8 @@ func (t *Terminal) operate(ctx context.Context, task string, op operation) (out 
 }
 
 // operate runs a function of jobs.sh as the call's command.
-func (c *call) operate(ctx context.Context, id string, op operation) error {
-	c.compose(id, &op)
+func (c *call) operate(ctx context.Context, op operation) error {
+	c.compose(&op)
 	if err := c.run(ctx); err != nil {
 		return err
 	}
@@ -586,28 +616,24 @@ func (c *call) operate(ctx context.Context, id string, op operation) error {
 }
 
 // compose makes the function the call's script.
-func (c *call) compose(id string, op *operation) {
+func (c *call) compose(op *operation) {
 	var text strings.Builder
-	for i, code := range []string{"unknown", "full", "failed", "taken", "none", "ended", "closed"} {
+	for i, code := range []string{"unknown", "full", "failed", "taken", "none", "ended", "closed", "absent"} {
 		fmt.Fprintf(&text, "tj_%s=%d ", code, codeUnknown+i)
 	}
-	fmt.Fprintf(&text, "tj_most=%d tj_kept=%d tj_clock=%d tj_id=%s tj_show=\n",
-		MaxJobs, int(JobRetention.Seconds()), time.Now().Unix(), id)
-	for i := 0; i < len(op.vars); i += 2 {
-		text.WriteString(op.vars[i] + "=" + quote(op.vars[i+1]) + "\n")
-	}
-	c.script = func(ex Executor) string {
-		home := jobHome(ex, c.req.Task)
+	fmt.Fprintf(&text, "tj_most=%d tj_kept=%d tj_clock=%d tj_id= tj_show=\n",
+		MaxJobs, int(JobRetention.Seconds()), time.Now().Unix())
+	text.WriteString(assignments(op.vars))
+	c.script = func(e *entry) string {
+		home := jobHome(e.ex, c.req.Task)
 		if op.home != nil {
 			*op.home = home
 		}
+		vars := []string{"tj_base", home}
 		if c.starts != nil {
-			c.starts.LogPath = path.Join(home, c.starts.ID, "log")
-			if h, ok := capability[jobHomer](ex); ok {
-				h.makeJob(c.starts.ID)
-			}
+			vars = append(vars, c.newJob(e, home, op.run)...)
 		}
-		return text.String() + "tj_base=" + quote(home) + "\n" + jobFunction(op.function)
+		return text.String() + assignments(vars) + jobFunction(op.function)
 	}
 	if op.stderr == nil {
 		op.stderr = new(bytes.Buffer)
@@ -630,6 +656,8 @@ func operationError(code int, message string) error {
 		return marked{fmt.Errorf("ready port: %s; choose another, or stop what listens there", message), ErrNotStarted}
 	case codeNone:
 		return errNoSurvivors
+	case codeAbsent:
+		return errTextsAbsent
 	case codeEnded:
 		return marked{errors.New(message), os.ErrProcessDone}
 	case codeClosed:
@@ -637,6 +665,8 @@ func operationError(code int, message string) error {
 	}
 	return fmt.Errorf("job script ended with code %d: %s", code, beginning(message, 500))
 }
+
+var errTextsAbsent = errors.New("job texts are not in the environment")
 
 // jobHomer is an Executor that has a better place for the jobs' directories
 // than /tmp, which it removes itself, and makes them at less than the price of
@@ -763,20 +793,17 @@ func (t *Terminal) operateIn(ctx context.Context, e *entry, starts *JobStatus, o
 		req:      Request{Task: e.task, Env: t.cfg.Env, Timeout: jobLimit, Stdout: &out},
 		out:      newOutput(t.cfg.MaxOutput, 0),
 		deadline: time.Now().Add(jobLimit),
+		runID:    newRunID(),
 		starts:   starts,
 	}
-	id := ""
-	if starts != nil {
-		id = starts.ID
-	}
-	c.compose(id, &op)
+	c.compose(&op)
 	err := c.execIn(ctx, e, "/")
 	c.out.end()
 	if err == nil {
 		err = operationError(c.result.ExitCode, strings.TrimSpace(op.stderr.String()))
 	}
 	if err == nil && starts != nil {
-		t.reg.keepJob(e, *starts)
+		t.reg.keepJob(e, *starts, nil)
 	}
 	return out.Bytes(), err
 }

@@ -1,5 +1,5 @@
-# The supervisor of one background job, in $tj_supervisor:
-# sh -c 'eval "$tj_supervisor"' job DIR SHELL FORM COUNT INPUT LIMIT
+# The supervisor of one background job:
+# sh FILE DIR SHELL FORM COUNT INPUT LIMIT RUBBISH
 #
 # It leads a session of its own and holds nothing of the call that started it.
 # In DIR it keeps
@@ -9,19 +9,23 @@
 #	          kept tells that it heeds USR1
 #	alive     a FIFO that only this shell holds open: its end of file is our end
 #	log       the output; log.N is an older part of it that begins at byte N
+#	room      is for exit, if the disk is full by then
 #	code      the exit code, at once; exit the same with the clock at the start
 #	          and the end, when the output before it is in the log
 #
 # COUNT blocks of 16 KiB are a sixteenth of what the log may hold. The job is
 # run as a foreground command, because sh makes a background one ignore SIGINT.
 # Variables begin with tj_, and the job gets none of them.
-unset tj_supervisor
 tj_dir=$1 tj_shell=$2 tj_form=$3 tj_count=$4 tj_input=$5 tj_limit=$6
 echo $$ >"$tj_dir/pid"
+if [ -n "$7" ]; then # of a job that had to go
+	rm -rf "$7" &
+fi
 if ! mkfifo -m 600 "$tj_dir/in" "$tj_dir/out" "$tj_dir/alive" 2>>"$tj_dir/log"; then
 	echo "126 0 0" >"$tj_dir/exit"
 	exit
 fi
+printf '%99s' >"$tj_dir/room"
 tj_setsid=setsid
 command -v setsid >/dev/null || tj_setsid=
 
@@ -32,15 +36,11 @@ command -v setsid >/dev/null || tj_setsid=
 # written the job still must not die of it.
 tj_keep() {
 	trap 'exec 4>&-; tj_hit=1' USR1
-	: >"$tj_dir/kept"
+	echo >"$tj_dir/kept"
 	tj_start=0 tj_old=
 	while :; do
-		dd bs=16384 count="$tj_count" <&7 >>"$tj_dir/log" 2>"$tj_dir/dd" 4>&- 7<&- &
-		tj_hit=1
-		while [ -n "$tj_hit" ]; do
-			tj_hit=
-			wait $!
-		done
+		LC_ALL=C dd bs=16384 count="$tj_count" <&7 >>"$tj_dir/log" 2>"$tj_dir/dd" 4>&- 7<&- &
+		tj_stay
 		tj_in= tj_out=
 		while read -r tj_word tj_rest; do
 			case $tj_word in *[!0-9+]* | "") continue ;; esac
@@ -49,33 +49,45 @@ tj_keep() {
 			tj_in=${tj_in:-$tj_word}
 		done <"$tj_dir/dd"
 		if [ -z "$tj_out" ] || [ "$tj_out" != "$tj_in" ]; then
-			: >"$tj_dir/full"
-			cat <&7 >/dev/null 4>&-
+			echo >"$tj_dir/full"
+			cat <&7 >/dev/null 4>&- 7<&- &
+			tj_stay
 			break
 		fi
 		[ $((${tj_in%+*} + ${tj_in#*+})) -eq "$tj_count" ] || break
 		tj_size=$(wc -c <"$tj_dir/log" 4>&- 7<&-)
 		[ "$tj_size" -gt $((tj_count * 16384 * 3)) ] || continue
-		mv "$tj_dir/log" "$tj_dir/log.$tj_start" 4>&- 7<&-
-		tj_old="$tj_old $tj_start"
-		tj_start=$((tj_start + tj_size))
 		set -- $tj_old
-		if [ $# -gt 3 ]; then
-			rm -f "$tj_dir/log.$1"
+		if [ $# -gt 2 ]; then # before there is another: readers open three at most
+			rm -f "$tj_dir/log.$1" 4>&- 7<&-
 			shift
-			tj_old=$*
 		fi
+		mv "$tj_dir/log" "$tj_dir/log.$tj_start" 4>&- 7<&-
+		tj_old="$* $tj_start"
+		tj_start=$((tj_start + tj_size))
 	done
-	: >"$tj_dir/eof"
+	echo >"$tj_dir/eof"
 }
 
-exec 4<>"$tj_dir/in" 5<>"$tj_dir/alive" 8<"$tj_dir/$tj_input"
+# tj_stay waits for what has been started last, through every USR1. No file is
+# made by the command ":" here: where that fails, the shell ends.
+tj_stay() {
+	tj_hit=1
+	while [ -n "$tj_hit" ]; do
+		tj_hit=
+		wait $!
+	done
+}
+
+# With both ends on 9 neither open of the pipe waits: a child that ends, as rm
+# does, would interrupt it, and some shells take that for an error and exit.
+exec 4<>"$tj_dir/in" 5<>"$tj_dir/alive" 8<"$tj_dir/$tj_input" 9<>"$tj_dir/out"
 {
-	exec 5>&- 8<&- 7<"$tj_dir/out" # a redirection of the whole would keep a copy of 5
+	exec 5>&- 7<"$tj_dir/out" 8<&- 9>&- # a redirection of the whole would keep a copy of 5
 	tj_keep
 } &
 echo $! >"$tj_dir/keeper"
-exec 4>&- 6>"$tj_dir/out"
+exec 4>&- 6>"$tj_dir/out" 9>&-
 if [ "$tj_form" = file ]; then
 	set -- "$tj_shell" "$tj_dir/script"
 else
@@ -85,11 +97,15 @@ fi
 tj_dog=
 if [ -n "$tj_limit" ]; then
 	$tj_setsid sh -c 'sleep "$1" 2>/dev/null || sleep "${1%.*}"
-		: >"$0/limit"
+		echo >"$0/limit"
 		read -r tj_job <"$0/job"
-		kill -TERM "-$tj_job" || kill -TERM "$tj_job"
-		sleep 2
-		kill -KILL "-$tj_job" || kill -KILL "$tj_job"' "$tj_dir" "$tj_limit" 5>&- 6>&- 8<&- &
+		kill -TERM "-$tj_job" && tj_job=-$tj_job || kill -TERM "$tj_job"
+		tj_n=0
+		while [ $tj_n -lt 20 ] && kill -0 "$tj_job"; do
+			sleep 0.1 2>/dev/null || { sleep 1; tj_n=$((tj_n + 9)); }
+			tj_n=$((tj_n + 1))
+		done
+		kill -KILL "$tj_job"' "$tj_dir" "$tj_limit" 5>&- 6>&- 8<&- &
 	tj_dog=$!
 fi
 tj_began=$(date +%s.%N)
@@ -98,7 +114,9 @@ tj_began=$(date +%s.%N)
 	exec $tj_setsid sh -c 'echo $$ >"$0/job" && exec "$@"' "$tj_dir" "$@"
 )
 tj_code=$?
-[ ! -e "$tj_dir/limit" ] || tj_code=124
+if [ -e "$tj_dir/limit" ]; then
+	tj_code=124 tj_dog= # which still has to end what does not heed TERM
+fi
 echo "$tj_code" >"$tj_dir/code"
 exec 6>&-
 tj_ended=$(date +%s.%N)
@@ -108,4 +126,7 @@ while [ ! -e "$tj_dir/eof" ] && [ $tj_n -lt 6 ]; do
 	sleep 0.01 || sleep 1
 	tj_n=$((tj_n + 1))
 done
-echo "$tj_code $tj_began $tj_ended" >"$tj_dir/exit"
+tj_exit="$tj_code $tj_began $tj_ended"
+echo "$tj_exit" >"$tj_dir/exit" || { # what overwrites takes no room of a full disk
+	echo "$tj_exit" 1<>"$tj_dir/room" && mv -f "$tj_dir/room" "$tj_dir/exit"
+}

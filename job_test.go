@@ -4,6 +4,7 @@ package terminal
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -249,6 +250,8 @@ func TestWhatACommandLeavesIsAJob(t *testing.T) {
 			_, err = job.Wait(ctx)
 			cancel()
 			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NoError(t, job.CloseStdin(t.Context()))
+			require.ErrorIs(t, job.Write(t.Context(), nil), fs.ErrClosed)
 			require.NoError(t, job.Signal(t.Context(), syscall.SIGCONT))
 			require.NoError(t, job.Kill(t.Context()))
 			s, err = job.Status(t.Context())
@@ -437,6 +440,36 @@ func TestAJobDoesNotDieOfALogThatCannotBeWritten(t *testing.T) {
 	assert.Equal(t, 3, code)
 	_, _, err = job.Output(t.Context(), 0, 0)
 	assert.ErrorContains(t, err, "disk full")
+
+	job = start(t, term, "echo a; cat; exit 4")
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(filepath.Dir(job.LogPath()), "full")); return err == nil },
+		10*time.Second, 10*time.Millisecond)
+	require.NoError(t, job.CloseStdin(t.Context()))
+	code, err = job.Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 4, code, "its input was not closed")
+
+	out := filepath.Join(t.TempDir(), "out")
+	job = start(t, term, "sleep 0.5; head -c 300000 /dev/zero; echo $? >"+out)
+	time.Sleep(200 * time.Millisecond)
+	require.NoError(t, os.RemoveAll(filepath.Dir(job.LogPath())))
+	assert.Eventually(t, func() bool { data, _ := os.ReadFile(out); return string(data) == "0\n" },
+		10*time.Second, 50*time.Millisecond, "it died with its directory")
+}
+
+// The line is more than a part of the log before its end, and in the half that is
+// always kept.
+func TestAPatternIsFoundInAnOlderPartOfTheLog(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	term.maxLog = 1 << 20
+	job := start(t, term, "seq 1 300000; exec sleep 1000")
+	for _, line := range []string{"^300000$", "^240000$"} {
+		v, err := job.follow(t.Context(), Ready{LogPattern: line}, 30*time.Second)
+		require.NoError(t, err)
+		require.Equal(t, verdictReady, v, line)
+	}
+	require.NoError(t, job.Kill(t.Context()))
 }
 
 func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
@@ -467,7 +500,8 @@ func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 		s, err := job.Status(ctx)
 		require.NoError(t, err)
 		assert.EqualValues(t, len(log), s.LogSize)
-		assert.NotEmpty(t, carriers(t, jobRunID(job.ID())))
+		left := func() bool { return len(carriers(t, jobRunID(job.ID()))) > 0 }
+		assert.Eventually(t, left, 10*time.Second, 5*time.Millisecond) // in the middle of its exec it shows no run id
 		require.NoError(t, job.Kill(ctx))
 		assert.Empty(t, carriers(t, jobRunID(job.ID())))
 
@@ -500,4 +534,203 @@ func TestASupervisorIsNotFoundByTheWordsOfItsScript(t *testing.T) {
 			assert.NotContains(t, process, "tj_", "pkill -f sleep would end the supervisor")
 		}
 	}
+}
+
+func TestAJobStartsWhereWhatEarlierOnesLeftHasGone(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	for range 3 {
+		job := start(t, term, "echo out")
+		_, log := finish(t, job)
+		assert.Equal(t, "out\n", log)
+		home := filepath.Dir(filepath.Dir(job.LogPath()))
+		require.NoError(t, os.RemoveAll(home))
+	}
+}
+
+// A machine may be so busy that a job is asked about before it has begun.
+func TestAJobThatIsStillToBeginIsRunning(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job := start(t, term, "true")
+	_, _ = finish(t, job)
+	dir := filepath.Dir(job.LogPath())
+	for _, file := range []string{"pid", "exit", "code", "alive"} {
+		require.NoError(t, os.Remove(filepath.Join(dir, file)))
+	}
+	s, err := job.Status(t.Context())
+	require.NoError(t, err)
+	assert.True(t, s.Running)
+	require.NoError(t, job.Kill(t.Context()))
+	s, err = job.Status(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 137, s.ExitCode)
+	assert.False(t, s.Running)
+}
+
+func TestAJobThatHasJustBeenStartedIsKilled(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	var jobs []*Job
+	for range 20 {
+		job := start(t, term, "sleep 1000")
+		require.NoError(t, job.Kill(t.Context()))
+		jobs = append(jobs, job)
+	}
+	for _, job := range jobs {
+		assert.Empty(t, carriers(t, jobRunID(job.ID())))
+	}
+}
+
+func TestTheOldestFinishedJobsGoForNewOnes(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	var jobs []*Job
+	another := func(command string) {
+		job := start(t, term, command)
+		if command == "true" {
+			finish(t, job)
+		}
+		jobs = append(jobs, job)
+	}
+	another("sleep 1000")
+	for range MaxJobs - 1 {
+		another("true")
+	}
+	for range 20 {
+		another("true")
+	}
+	for i, job := range jobs {
+		_, err := job.Status(t.Context())
+		if gone := i >= 1 && i <= 20; gone {
+			assert.ErrorIs(t, err, ErrUnknownJob, i)
+		} else {
+			assert.NoError(t, err, i)
+		}
+	}
+	home := filepath.Dir(filepath.Dir(jobs[0].LogPath()))
+	require.Eventually(t, func() bool {
+		all, err := os.ReadDir(home)
+		dirs := 0
+		for _, entry := range all {
+			if entry.IsDir() {
+				dirs++
+			}
+		}
+		return err == nil && dirs == MaxJobs
+	}, 10*time.Second, 10*time.Millisecond, "what has gone is removed")
+}
+
+func TestJobsThatStartAtOnceMakeAsManyGo(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	for range MaxJobs {
+		finish(t, start(t, term, "true"))
+	}
+	for range 3 {
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() { finish(t, start(t, term, "true")) })
+		}
+		group.Wait()
+	}
+	all, err := term.Jobs(t.Context(), "")
+	require.NoError(t, err)
+	assert.Len(t, all, MaxJobs)
+}
+
+func TestALimitEndsWhatDoesNotHeedIt(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job, err := term.Start(t.Context(), Request{
+		Command: "(trap '' TERM; echo up; sleep 1000; sleep 1000) >/dev/null & sleep 1000", Timeout: 300 * time.Millisecond,
+	})
+	require.NoError(t, err)
+	code, _ := finish(t, job)
+	assert.Equal(t, 124, code)
+	assert.Eventually(t, func() bool { return len(carriers(t, jobRunID(job.ID()))) == 0 }, 10*time.Second, 100*time.Millisecond,
+		"a process that ignores TERM outlived the limit")
+}
+
+// dd says so in Chinese, where the first word of the line is not the number.
+func TestAJobsLogNeedsNoEnglish(t *testing.T) {
+	dir := t.TempDir()
+	script := `#!/bin/sh
+[ "$LC_ALL" != C ] || exec ` + lookPath(t, "dd") + ` "$@"
+` + lookPath(t, "dd") + ` "$@" 2>/dev/null
+printf '输入了 0+1 块记录\n输出了 0+1 块记录\n' >&2
+`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "dd"), []byte(script), 0o755))
+	term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH"), "LC_ALL": "zh_CN.UTF-8"}})
+	defer term.Close()
+	code, log := finish(t, start(t, term, "i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i; sleep 0; done; echo \"$LC_ALL\""))
+	assert.Zero(t, code)
+	assert.True(t, strings.HasSuffix(log, "600\nzh_CN.UTF-8\n"), log[max(0, len(log)-100):])
+}
+
+func lookPath(t *testing.T, program string) string {
+	t.Helper()
+	name, err := exec.LookPath(program)
+	require.NoError(t, err)
+	return name
+}
+
+func TestAnExitCodeNeedsNoRoomOnTheDisk(t *testing.T) {
+	task := "full-" + newJobID()
+	home := jobHome(nil, task)
+	require.NoError(t, os.Mkdir(home, 0o700))
+	t.Cleanup(func() { os.RemoveAll(home) })
+	if err := syscall.Mount("none", home, "tmpfs", 0, "size=256k,mode=700"); err != nil {
+		t.Skip("needs a small file system:", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(home, syscall.MNT_DETACH) })
+	term := newTerminal(t, Config{Backend: hiding{Local{}}})
+	defer term.Close()
+	job, err := term.Start(t.Context(), Request{Task: task, Command: "echo hi; cat /dev/zero >" + home + "/big; exit 7"})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	code, err := job.Wait(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 7, code)
+	s, err := job.Status(ctx)
+	require.NoError(t, err)
+	assert.False(t, s.Running)
+	assert.Equal(t, 7, s.ExitCode)
+}
+
+func TestALogThatWasRemovedBeginsAnew(t *testing.T) {
+	for _, shell := range []string{"bash", "dash"} {
+		term := newTerminal(t, Config{Backend: Local{Shell: shell}})
+		defer term.Close()
+		job := start(t, term, "echo hi; read x; echo bye")
+		require.Eventually(t, func() bool { s, err := job.Status(t.Context()); return err == nil && s.LogSize == 3 }, 10*time.Second, 10*time.Millisecond)
+		require.NoError(t, os.Remove(job.LogPath()))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		s, err := job.Status(ctx)
+		require.NoError(t, err)
+		assert.Zero(t, s.LogSize)
+		require.NoError(t, os.Remove(job.LogPath()))
+		_, _, err = job.Output(ctx, 0, 0)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(job.LogPath()))
+		v, err := job.follow(ctx, Ready{LogPattern: "bye"}, 200*time.Millisecond)
+		require.NoError(t, err)
+		assert.Equal(t, verdictLate, v)
+	}
+}
+
+// A nap takes six times as long here as it should.
+func TestWaitingForAJobTakesTheTimeItWasGiven(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sleep"), []byte("#!/bin/sh\nexec "+lookPath(t, "sleep")+" 0.3\n"), 0o755))
+	term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}})
+	defer term.Close()
+	job := start(t, term, "read x")
+	began := time.Now()
+	v, err := job.follow(t.Context(), Ready{}, time.Second)
+	require.NoError(t, err)
+	assert.Equal(t, verdictLate, v)
+	assert.Less(t, time.Since(began), 4*time.Second)
 }

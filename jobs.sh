@@ -47,6 +47,7 @@ tj_each() {
 # a process shows no environment.
 tj_alive() {
 	tj_get tj_pid "$tj_dir/pid"
+	[ -n "$tj_pid" ] || ! tj_young || return 0
 	if [ ! -d /proc/self ]; then
 		[ -z "$tj_pid" ] || kill -0 "$tj_pid" 2>/dev/null
 		return
@@ -60,6 +61,15 @@ tj_alive() {
 	return 1
 }
 
+# tj_young tells whether the supervisor may be still about to start. Only the
+# Terminal's clock and the time that passes count, as the clock here may be wrong.
+tj_young() {
+	[ ! -e "$tj_dir/since" ] || return
+	tj_now=$(date +%s)
+	tj_asked=${tj_asked:-$tj_now}
+	[ $((tj_clock - ${tj_started%?????????} + tj_now - tj_asked)) -lt 30 ]
+}
+
 # tj_settle notes the end of a job that nobody was there to note.
 tj_settle() {
 	[ ! -s "$tj_dir/exit" ] || return 0
@@ -67,15 +77,17 @@ tj_settle() {
 	[ ! -s "$tj_dir/exit" ] || return 0
 	tj_now=$(date +%s)
 	tj_get tj_since "$tj_dir/since"
-	echo "${1:--1} ${tj_since:-$tj_now} $tj_now" >"$tj_dir/exit"
+	tj_get tj_code "$tj_dir/code" # of one whose supervisor was killed just then
+	echo "${tj_code:-${1:--1}} ${tj_since:-$tj_now} $tj_now" >"$tj_dir/exit"
 }
 
 # tj_drop removes jobs that have been finished for $tj_kept seconds by the
 # Terminal's clock, and finds the number of the others and the oldest finished.
 tj_drop() {
-	tj_all=0 tj_old= tj_oldest=
+	tj_all=0 tj_old= tj_least=
 	for tj_dir in "$tj_base"/*/; do
 		tj_dir=${tj_dir%/}
+		[ ! -e "$tj_dir/gone" ] || rm -rf "$tj_dir"
 		[ -s "$tj_dir/meta" ] || continue
 		tj_all=$((tj_all + 1))
 		tj_get tj_exit "$tj_dir/exit"
@@ -86,44 +98,113 @@ tj_drop() {
 		if [ $((tj_clock - tj_started - ${3%%.*} + ${2%%.*})) -ge "$tj_kept" ]; then
 			rm -rf "$tj_dir"
 			tj_all=$((tj_all - 1))
-		elif [ -z "$tj_oldest" ] || [ "$tj_started" -lt "$tj_oldest" ]; then
-			tj_oldest=$tj_started tj_old=$tj_dir
+		elif [ -z "$tj_least" ] || [ "$tj_started" -lt "$tj_least" ]; then
+			tj_least=$tj_started tj_old=$tj_dir
 		fi
 	done
 }
 
-# tj_room sees to it that there are no more than $tj_most jobs, the new one
-# included: the oldest finished go, and one that runs never does.
+# tj_room sees to it that there are less than $tj_most jobs: the oldest finished
+# go, and one that runs never does.
 tj_room() {
-	while tj_drop && [ "$tj_all" -gt "$tj_most" ]; do
+	tj_drop
+	while [ "$tj_all" -ge "$tj_most" ]; do
 		if [ -z "$tj_old" ]; then
 			for tj_dir in "$tj_base"/*/; do
 				tj_dir=${tj_dir%/}
-				[ -s "$tj_dir/meta" ] && [ "$tj_dir" != "$tj_base/$tj_id" ] || continue
+				[ -s "$tj_dir/meta" ] || continue
 				read -r tj_started tj_length tj_run <"$tj_dir/meta"
 				tj_settle
 			done
 			tj_drop
+			[ -n "$tj_old" ] || return 1
 		fi
-		[ -n "$tj_old" ] || return 1
 		rm -rf "$tj_old"
+		tj_all=$((tj_all - 1)) tj_old=
+		[ "$tj_all" -lt "$tj_most" ] || tj_drop
 	done
 }
 
-# tj_make makes the directory of a new job, and before it that of all jobs,
-# where the executor has not done so.
-# What is rarely needed comes as a text, to spare the shell from parsing it,
-# and uses the same variables, so it gets a shell of its own.
-tj_make() {
+# tj_house makes the directory of all jobs, where the executor has not done so.
+tj_house() {
 	[ -d "$tj_base" ] || mkdir -m 700 "$tj_base" 2>/dev/null || [ -d "$tj_base" ] ||
 		tj_exit $tj_failed "$(mkdir -m 700 "$tj_base" 2>&1)"
 	tj_ours || tj_exit $tj_failed "$tj_base is not a directory of this user"
+}
+
+# tj_begin starts a job by the texts that an earlier one has left in the
+# environment. To send them each time would take longer than all the rest,
+# because a shell reads what it is sent byte by byte.
+tj_begin() {
+	tj_ours && [ -s "$tj_base/$tj_texts.start" ] && [ -s "$tj_base/$tj_texts.supervisor" ] ||
+		tj_exit $tj_absent "the texts are not there"
+	. "$tj_base/$tj_texts.start"
+}
+
+# tj_install leaves the texts in the environment and starts a job by them.
+tj_install() {
+	tj_house
+	if ! tj_place "$tj_supervisor" supervisor || ! tj_place "$tj_starter" start; then
+		rm -f "$tj_base/.$tj_id"
+		tj_exit $tj_failed "cannot write to $tj_base: is the disk full?"
+	fi
+	. "$tj_base/$tj_texts.start"
+}
+
+# tj_place makes the file appear as a whole.
+tj_place() {
+	{ printf %s "$1" >"$tj_base/.$tj_id" && mv -f "$tj_base/.$tj_id" "$tj_base/$tj_texts.$2"; } 2>/dev/null
+}
+
+# tj_make makes a new job.
+tj_make() {
+	tj_house
 	tj_dir=$tj_base/$tj_id
-	[ -d "$tj_dir" ] || tj_text=$(mkdir -m 700 "$tj_dir" 2>&1) || tj_exit $tj_failed "$tj_text"
+	[ -d "$tj_dir" ] || tj_enlarge
 	tj_put "$tj_command" command && tj_put "" log && tj_put "$tj_meta" meta ||
 		tj_undo $tj_failed "cannot write to $tj_dir: is the disk full?"
+}
+
+# tj_enlarge makes the directory of a new job, and those of later ones as far as
+# there is room: mkdir(1) takes longer to start than a job does. What makes room
+# comes as a text, to spare the shell from parsing it each time, and uses the
+# same variables, so it gets a shell of its own.
+tj_enlarge() {
 	set -- "$tj_base"/*/
-	[ $# -le $tj_most ] || (eval "$tj_clear") || tj_undo $tj_full "$tj_most jobs are running"
+	tj_left=$((tj_most - $#))
+	[ $tj_left -gt 0 ] || tj_yield || (eval "$tj_clear") || tj_exit $tj_full "$tj_most jobs are running"
+	set -- "$tj_dir"
+	for tj_x in $tj_spares; do
+		[ $# -ge $tj_left ] || set -- "$@" "$tj_base/$tj_x"
+	done
+	tj_text=$(mkdir -m 700 "$@" 2>&1) || [ -d "$tj_dir" ] || tj_exit $tj_failed "$tj_text"
+}
+
+# tj_yield lets the first finished job of $tj_oldest go that no other start has
+# taken, and leaves its directory to the supervisor of the new one. It prints which
+# of them are no more. Starts that saw the same room may have made too many jobs,
+# which has to be put right otherwise.
+tj_yield() {
+	[ $tj_left -gt -8 ] || return
+	for tj_x in $tj_oldest; do
+		if [ ! -s "$tj_base/$tj_x/meta" ]; then
+			echo "$tj_x"
+		elif [ -s "$tj_base/$tj_x/exit" ] && tj_take "$tj_base/$tj_x"; then
+			echo "$tj_x"
+			tj_rubbish=$tj_base/$tj_x
+			return 0
+		fi
+	done
+	return 1
+}
+
+# tj_take makes a job none, once.
+tj_take() {
+	set -C
+	{ echo >"$1/gone"; } 2>/dev/null
+	tj_y=$?
+	set +C
+	[ $tj_y = 0 ] && printf '' >"$1/meta"
 }
 
 tj_put() { { printf %s "$1" >"$tj_dir/$2"; } 2>/dev/null; }
@@ -134,9 +215,10 @@ tj_undo() {
 }
 
 # tj_start starts a job. A shell makes a command that it does not wait for
-# ignore SIGINT. bash can take that back. For others setsid is needed twice:
-# what the first one starts leads a group, so the second one forks and does not
-# wait. Where there is no setsid either, the job ignores SIGINT.
+# ignore SIGINT, and such a command does not carry the job's run id before it
+# has become another program. So the forking is left to setsid, which does that,
+# and does not wait, if it leads a process group; what the first of two starts
+# leads one. Where there is no setsid the job ignores SIGINT.
 tj_start() {
 	tj_make
 	tj_put "$tj_script" script || tj_undo $tj_failed "cannot write to $tj_dir: is the disk full?"
@@ -150,22 +232,26 @@ tj_start() {
 	case $TERMINAL_RUN_ID in
 	*,*) tj_run=${TERMINAL_RUN_ID%,*},$tj_run ;;
 	esac
-	export tj_supervisor # and not as an argument, or pkill -f sleep would find it
-	set -- sh -c 'eval "$tj_supervisor"' job "$tj_dir" "$tj_shell" "$tj_form" "$tj_count" "$tj_input" "$tj_limit"
+	export "TERMINAL_RUN_ID=$tj_run"
+	set -- sh "$tj_base/$tj_texts.supervisor" "$tj_dir" "$tj_shell" "$tj_form" "$tj_count" "$tj_input" "$tj_limit" "$tj_rubbish"
 	exec </dev/null >/dev/null 2>&1 # here, so that no fork holds what the caller waits for
 	if ! command -v setsid; then
 		(
 			trap '' HUP
-			TERMINAL_RUN_ID=$tj_run exec "$@"
+			exec "$@"
 		) &
-	elif [ -n "$BASH_VERSION" ]; then
-		(
-			trap - INT QUIT
-			TERMINAL_RUN_ID=$tj_run exec setsid "$@"
-		) &
+	elif tj_leads; then
+		exec setsid "$@"
 	else
-		TERMINAL_RUN_ID=$tj_run setsid setsid "$@"
+		setsid setsid "$@"
 	fi
+}
+
+# tj_leads tells whether this shell leads its process group.
+tj_leads() {
+	[ -r "/proc/$$/stat" ] && read -r tj_x <"/proc/$$/stat" || return
+	set -- ${tj_x##*) }
+	[ "$3" = "$$" ]
 }
 
 # tj_listening tells whether something listens on the port: by the kernel's
@@ -195,33 +281,97 @@ tj_free() { ! tj_listening || tj_exit $tj_taken "something listens on port $tj_p
 # it grows, if it is to be shown.
 tj_follow() {
 	tj_find
-	tj_last
-	tj_seen=$tj_newest
-	tj_open
+	tj_at=-1
+	[ -z "$tj_show" ] || tj_open
+	tj_until=
+	! tj_tick || tj_until=$((tj_up + tj_rounds * 5))
 	while :; do
 		tj_get tj_exit "$tj_dir/exit"
-		[ -z "$tj_show" ] || cat <&3
-		tj_last
-		if [ -n "$tj_show" ] && [ "$tj_newest" != "$tj_seen" ]; then
-			tj_seen=$tj_newest
+		if [ -n "$tj_show" ]; then
 			cat <&3
-			tj_open
-			continue
+			tj_last
+			if [ "${tj_newest:--1}" -ge "$tj_at" ]; then # what fd 3 reads grows no more
+				cat <&3
+				tj_open
+				continue
+			fi
 		fi
 		[ -z "$tj_exit" ] || tj_exit 0 "exited $tj_exit"
 		[ "$tj_port" = 0 ] || ! tj_listening || tj_exit 0 ready
-		[ "$tj_rounds" -gt 0 ] || tj_exit 0 late
+		[ "$tj_rounds" -gt 0 ] && { [ -z "$tj_until" ] || tj_tick && [ "$tj_up" -lt "$tj_until" ]; } || tj_exit 0 late
 		tj_rounds=$((tj_rounds - 1))
 		sleep 0.05 2>/dev/null || { sleep 1; tj_rounds=$((tj_rounds - 19)); }
 	done
 }
 
-# tj_open opens the log. There is none for a moment when an old part has been
-# put aside; exec alone would end the shell then.
+# tj_tick sets tj_up to the kernel's clock, in hundredths of a second. A nap is
+# always longer than it should be, and many of them by too much.
+tj_tick() {
+	[ -r /proc/uptime ] && read -r tj_up tj_x </proc/uptime && tj_up=$((${tj_up%.*} * 100 + 1${tj_up#*.} - 100))
+}
+
+# tj_open opens the part of the log that follows the one that begins at byte
+# $tj_at, which the log may have left behind by several parts, and sets $tj_at to
+# where the new one begins. The newest is named log until there is a newer one,
+# so it is opened between two looks at the names of the others. Without command,
+# an exec that fails would end the shell.
 tj_open() {
-	until command exec 3<"$tj_dir/log"; do
-		[ -d "$tj_dir" ] || tj_exit $tj_unknown "no such job"
+	while [ -d "$tj_dir" ]; do
+		tj_last
+		for tj_x in $tj_parts; do
+			[ "$tj_x" -le "$tj_at" ] || break
+			tj_x=
+		done
+		if [ -n "$tj_parts" ] && [ -n "$tj_x" ]; then
+			command exec 3<"$tj_dir/log.$tj_x" || continue
+			tj_at=$tj_x
+			return
+		fi
+		tj_seen=$tj_newest
+		tj_tail || continue
+		command exec 3<"$tj_dir/log" || tj_mend || continue
+		tj_last
+		[ "$tj_newest" = "$tj_seen" ] || continue
+		tj_at=$tj_end
+		return
 	done 2>/dev/null
+	tj_exit $tj_unknown "no such job"
+}
+
+# tj_tail sets $tj_end to the byte where the newest part of the log begins. It
+# fails if the part before that has gone meanwhile.
+tj_tail() {
+	tj_end=0
+	[ -n "$tj_newest" ] || return 0
+	tj_end=$(wc -c 2>/dev/null <"$tj_dir/log.$tj_newest") && tj_end=$((tj_newest + tj_end))
+}
+
+# tj_measure sets $tj_size to the end of the log. It fails if the job is gone.
+tj_measure() {
+	while [ -d "$tj_dir" ]; do
+		tj_last
+		tj_seen=$tj_newest
+		tj_tail && { tj_size=$(wc -c 2>/dev/null <"$tj_dir/log") || tj_mend; } || continue
+		tj_last
+		[ "$tj_newest" = "$tj_seen" ] || continue
+		tj_size=$((tj_end + tj_size))
+		return
+	done
+	return 1
+}
+
+# tj_mend fails, and after a while makes a log that is not there: it is missing
+# for a moment where a part of it gets a name of its own, and else for ever, if
+# somebody has removed it.
+tj_mend() {
+	[ ! -e "$tj_dir/log" ] || return
+	tj_misses=$((${tj_misses:-0} + 1))
+	if [ "$tj_misses" -gt 20 ] && [ -s "$tj_dir/meta" ]; then
+		printf '' >>"$tj_dir/log"
+	else
+		sleep 0.01 2>/dev/null || sleep 1
+	fi
+	return 1
 }
 
 # tj_last finds the older parts of the log: tj_parts, the first byte of each in
@@ -261,10 +411,9 @@ tj_log() {
 			[ $# -lt 1 ] || command exec 3<"$tj_dir/log.$1" || continue
 			[ $# -lt 2 ] || command exec 4<"$tj_dir/log.$2" || continue
 			[ $# -lt 3 ] || command exec 5<"$tj_dir/log.$3" || continue
-			command exec 6<"$tj_dir/log" 7<"$tj_dir/log" || continue
+			command exec 6<"$tj_dir/log" 7<"$tj_dir/log" || tj_mend || continue
 		} 2>/dev/null
-		tj_end=0
-		[ -z "$tj_newest" ] || tj_end=$((tj_newest + $(wc -c <"$tj_dir/log.$tj_newest")))
+		tj_tail || continue
 		tj_last
 		[ "$tj_parts" != "$tj_seen" ] || break
 	done
@@ -324,10 +473,8 @@ tj_collect() {
 		read -r tj_started tj_length tj_run <"$tj_dir/meta" || return
 		tj_settle
 		tj_get tj_exit "$tj_dir/exit"
-		tj_last
-		tj_size=$(wc -c <"$tj_dir/log") || return
-		[ -z "$tj_newest" ] || tj_size=$((tj_size + tj_newest + $(wc -c <"$tj_dir/log.$tj_newest")))
-		tj_lines="$tj_lines${tj_dir##*/} $tj_started $tj_length $((tj_size)) $tj_exit
+		tj_measure || return
+		tj_lines="$tj_lines${tj_dir##*/} $tj_started $tj_length $tj_size $tj_exit
 "
 		set -- "$@" "$tj_dir/command"
 	done
@@ -336,9 +483,12 @@ tj_collect() {
 
 # tj_wait returns when the job has ended. Of the FIFO that the supervisor holds
 # open it gets a reading end in a way that cannot block, and then waits for
-# the end of file. For processes that have no supervisor it has to look.
+# the end of file. Where the supervisor is still to make it, or there is none, it
+# has to look.
 tj_wait() {
 	tj_find
+	tj_nap=0.05
+	[ -e "$tj_dir/since" ] || tj_nap=0.005
 	while :; do
 		tj_settle
 		tj_get tj_exit "$tj_dir/exit"
@@ -346,9 +496,9 @@ tj_wait() {
 		if [ -p "$tj_dir/alive" ]; then
 			exec 6<>"$tj_dir/alive" 7<"$tj_dir/alive" 6>&-
 			read -r tj_x <&7
-			[ -s "$tj_dir/exit" ] || sleep 0.05 2>/dev/null
+			[ -s "$tj_dir/exit" ] || sleep "$tj_nap" 2>/dev/null
 		else
-			sleep 0.05 2>/dev/null || sleep 1
+			sleep "$tj_nap" 2>/dev/null || sleep 1
 		fi
 	done
 	echo "$tj_exit"
@@ -361,10 +511,10 @@ tj_running() {
 }
 
 # tj_await waits until the supervisor, which may just have been started, has
-# made a file.
+# written a file.
 tj_await() {
 	tj_n=0
-	while [ ! -e "$tj_dir/$1" ]; do
+	while [ ! -s "$tj_dir/$1" ]; do
 		tj_n=$((tj_n + 1))
 		[ $tj_n -lt 100 ] && [ ! -s "$tj_dir/exit" ] || tj_exit $tj_ended "job has ended"
 		sleep 0.02 2>/dev/null || sleep 1
@@ -385,7 +535,7 @@ tj_close() {
 	tj_await kept
 	tj_await keeper
 	read -r tj_pid <"$tj_dir/keeper"
-	: >"$tj_dir/closed"
+	echo >"$tj_dir/closed"
 	[ -d /proc/self ] && ! tj_carries "$tj_pid" "$tj_run" || kill -USR1 "$tj_pid"
 }
 
@@ -422,6 +572,7 @@ tj_end() {
 # tj_bury notes the end of a job whose processes have all been killed.
 tj_bury() {
 	tj_find
+	tj_started=0000000000 # nothing is about to start any more
 	tj_settle 137
 }
 
@@ -430,6 +581,7 @@ tj_adopt() {
 	tj_each
 	[ -n "$tj_pids" ] || exit $tj_none
 	tj_make
+	echo >"$tj_dir/closed" # there is no input that is ours
 	date +%s >"$tj_dir/since"
 	for tj_p in $tj_pids; do
 		echo "$tj_now pid $tj_p: $(tr '\0' ' ' <"/proc/$tj_p/cmdline")"

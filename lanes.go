@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/terminal-go/terminal/internal/lane"
@@ -235,6 +237,8 @@ func (p *shells) execOn(ctx context.Context, s *shell, c Command) (lane.Result, 
 		Stdin:  c.Stdin,
 		Stdout: c.Stdout,
 		Stderr: c.Stderr,
+
+		Detached: isDetached(ctx),
 	})
 	select {
 	case <-run.Done():
@@ -304,4 +308,32 @@ func (p *shells) script(ctx context.Context, script string) (string, error) {
 		err = fmt.Errorf("code %d: %s", result.ExitCode, strings.TrimSpace(out.String()))
 	}
 	return out.String(), err
+}
+
+// explainLane says what an error of a lane means for a command with ctx. life
+// ends with the Executor; settled returns ErrGone if the environment has ended,
+// as it may have where a connection into it broke.
+func explainLane(ctx, life context.Context, err error, connection string, settled func(context.Context) error) error {
+	never := errors.Is(err, lane.ErrNotStarted)
+	var refused *fs.PathError
+	switch {
+	case life.Err() != nil:
+		err = ErrClosed
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case never && errors.As(err, &refused):
+		return notStarted(refused)
+	case never && errors.Is(err, syscall.E2BIG):
+		return notStarted(err)
+	default:
+		if gone := settled(ctx); gone != nil {
+			err = gone
+		} else if !never {
+			err = fmt.Errorf("%s lost, so it is not known how the command ended: %w", connection, err)
+		}
+	}
+	if never {
+		return fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	return err
 }

@@ -67,10 +67,10 @@ func maySurvive(ex Executor, runID, command string) bool {
 // has ended by itself, and whatever happens here does not change its result
 // but for what it says about the job.
 func (c *call) adopt(ctx context.Context, e *entry, runID string) {
-	job := &JobStatus{ID: newJobID(), Command: beginning(c.req.Command, maxJobCommand), Running: true, Started: time.Now()}
+	job := &JobStatus{Command: beginning(c.req.Command, maxJobCommand), Running: true, Started: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
 	defer cancel()
-	out, err := c.terminal.operateIn(ctx, e, job, operation{function: "tj_adopt", vars: newJobVars(job, runID)})
+	out, err := c.terminal.operateIn(ctx, e, job, operation{function: "tj_adopt", run: runID, vars: []string{"tj_clear", jobFunction("tj_room")}})
 	switch {
 	case errors.Is(err, errNoSurvivors):
 		return
@@ -80,6 +80,7 @@ func (c *call) adopt(ctx context.Context, e *entry, runID string) {
 		return
 	}
 	c.result.JobID, c.result.LogPath = job.ID, job.LogPath
+	c.tell(ctx, Event{Kind: EventJobStarted, JobID: job.ID, Command: job.Command})
 	what := "a process of the command still runs"
 	if n := strings.Count(string(out), "\n"); n > 1 {
 		what = fmt.Sprintf("%d processes of the command still run", n)

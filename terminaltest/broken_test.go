@@ -3,6 +3,7 @@
 package terminaltest_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -89,7 +90,26 @@ const (
 	subJobReady      = "a start can wait until the job is ready, or has ended, or time is up"
 	subJobLeft       = "what a command leaves running is a job"
 	subJobTasks      = "jobs of one task are unknown in another, and end with their own"
+	subFileBytes     = "a file is read back byte for byte as it was written"
+	subFileMode      = "a written file has the mode that was asked for and the owner of what commands make"
+	subFileRelative  = "a relative name is taken from Config.Dir"
+	subFileAtomic    = "a file is replaced at once and nothing else is left"
+	subFileLink      = "a write through a symbolic link leaves the link"
+	subFileErrors    = "a file that cannot be read or written is an error that says why"
+	subFileTooLarge  = "a file of more than MaxFile is refused"
+	subFileNoSize    = "a file that has no size is read"
+	subFileCopy      = "a file is copied in and out with its mode and time"
+	subTreeCopy      = "a tree is copied in and out with its links and whatever its names"
+	subTreeMerge     = "a tree is merged into a directory that is there"
+	subCopyErrors    = "a copy that cannot be made is an error that says why"
+	subFileCancelled = "a cancelled transfer ends and leaves nothing"
+	subFileClosed    = "files of a closed Terminal are ErrClosed"
 )
+
+var fileSubtests = []string{
+	subFileBytes, subFileMode, subFileRelative, subFileAtomic, subFileLink, subFileErrors, subFileTooLarge, subFileNoSize,
+	subFileCopy, subTreeCopy, subTreeMerge, subCopyErrors, subFileCancelled, subFileClosed,
+}
 
 // broken is Local with something wrong.
 type broken struct {
@@ -274,7 +294,151 @@ type forgetful struct{ terminal.Executor }
 func (forgetful) Survivors(string) bool       { return false }
 func (f forgetful) Unwrap() terminal.Executor { return f.Executor }
 
+// brokenFiles is a file system with something wrong in front of a sound one.
+type brokenFiles struct {
+	terminal.Executor
+	terminal.FileSystem
+	write    func(ctx context.Context, name string, r io.Reader, perm fs.FileMode) error
+	read     func(w io.Writer) io.Writer
+	packed   func(h *tar.Header)
+	explains bool
+}
+
+func (f brokenFiles) Unwrap() terminal.Executor { return f.Executor }
+
+func (f brokenFiles) said(err error) error {
+	if err != nil && !f.explains && !errors.Is(err, terminal.ErrClosed) && !errors.Is(err, context.Canceled) {
+		return errBroken
+	}
+	return err
+}
+
+func (f brokenFiles) ReadFile(ctx context.Context, name string, w io.Writer) error {
+	if f.read != nil {
+		w = f.read(w)
+	}
+	return f.said(f.FileSystem.ReadFile(ctx, name, w))
+}
+
+func (f brokenFiles) WriteFile(ctx context.Context, name string, r io.Reader, perm fs.FileMode) error {
+	if info, err := os.Stat(name); f.write != nil && (err != nil || info.Mode().IsRegular()) {
+		return f.said(f.write(ctx, name, r, perm))
+	}
+	return f.said(f.FileSystem.WriteFile(ctx, name, r, perm))
+}
+
+func (f brokenFiles) CopyTo(ctx context.Context, name string, archive io.Reader) error {
+	if f.packed == nil {
+		return f.said(f.FileSystem.CopyTo(ctx, name, archive))
+	}
+	r, w := io.Pipe()
+	defer r.Close()
+	go func() {
+		from, to := tar.NewReader(archive), tar.NewWriter(w)
+		for {
+			h, err := from.Next()
+			if err != nil {
+				if err == io.EOF {
+					err = to.Close()
+				}
+				w.CloseWithError(err)
+				return
+			}
+			f.packed(h)
+			err = to.WriteHeader(h)
+			if err == nil {
+				_, err = io.Copy(to, from)
+			}
+			if err != nil {
+				w.CloseWithError(err)
+				return
+			}
+		}
+	}()
+	return f.said(f.FileSystem.CopyTo(ctx, name, r))
+}
+
+func (f brokenFiles) CopyFrom(ctx context.Context, name string, archive io.Writer) error {
+	return f.said(f.FileSystem.CopyFrom(ctx, name, archive))
+}
+
+// files opens Local with a fault in its file system.
+func files(f brokenFiles) func(context.Context, string) (terminal.Executor, error) {
+	return func(ctx context.Context, task string) (terminal.Executor, error) {
+		ex, err := terminal.Local{}.Open(ctx, task)
+		if err != nil {
+			return nil, err
+		}
+		f := f
+		f.Executor, f.FileSystem = ex, ex.(terminal.FileSystem)
+		return f, nil
+	}
+}
+
 var brokenExecutors = []broken{
+	{
+		name:  "writes files in place",
+		fails: []string{subFileAtomic},
+		open: files(brokenFiles{explains: true, write: func(_ context.Context, name string, r io.Reader, perm fs.FileMode) error {
+			f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			time.Sleep(20 * time.Millisecond)
+			_, err = io.Copy(f, r)
+			return errors.Join(err, f.Chmod(perm))
+		}}),
+	},
+	{
+		name:  "does not mind the mode of a file",
+		fails: []string{subFileMode},
+		open: files(brokenFiles{explains: true, write: func(_ context.Context, name string, r io.Reader, _ fs.FileMode) error {
+			return replace(name, r)
+		}}),
+	},
+	{
+		name:  "replaces links by files",
+		fails: []string{subFileLink, subFileErrors},
+		open: files(brokenFiles{explains: true, write: func(_ context.Context, name string, r io.Reader, perm fs.FileMode) error {
+			data, _ := io.ReadAll(r)
+			temp := filepath.Join(filepath.Dir(name), ".t")
+			if err := os.WriteFile(temp, data, 0o600); err != nil {
+				return err
+			}
+			return errors.Join(os.Chmod(temp, perm), os.Rename(temp, name))
+		}}),
+	},
+	{
+		name:  "does not say what is wrong with a file",
+		fails: []string{subFileErrors, subFileTooLarge, subCopyErrors},
+		open:  files(brokenFiles{}),
+	},
+	{
+		name:  "drops NUL bytes of files",
+		fails: []string{subFileBytes, subFileCopy},
+		open: files(brokenFiles{explains: true, read: func(w io.Writer) io.Writer {
+			f := writerFunc(func(p []byte) (int, error) {
+				_, err := w.Write(bytes.ReplaceAll(p, []byte{0}, nil))
+				return len(p), err
+			})
+			return &f
+		}}),
+	},
+	{
+		name:  "forgets the modes of copies",
+		fails: []string{subFileCopy, subTreeCopy, subTreeMerge},
+		open:  files(brokenFiles{explains: true, packed: func(h *tar.Header) { h.Mode = 0o644 | h.Mode&0o100 }}),
+	},
+	{
+		name:  "copies a tree without its links",
+		fails: []string{subTreeCopy},
+		open: files(brokenFiles{explains: true, packed: func(h *tar.Header) {
+			if h.Typeflag == tar.TypeSymlink {
+				h.Typeflag = tar.TypeFifo
+			}
+		}}),
+	},
 	{
 		name:  "does not know its survivors",
 		fails: []string{subJobLeft},
@@ -346,7 +510,7 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "kills what a command left running",
-		fails: []string{subChildLives, subChildUnheard, subSpares, subOthersStay, subCloseLeaves, subJobLeft},
+		fails: []string{subChildLives, subChildUnheard, subSpares, subOthersStay, subCloseLeaves}, // and by chance what is about jobs
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			code, err := x.Executor.Exec(ctx, cmd)
 			if id := cmd.Env[terminal.RunIDEnv]; id != "" { // the empty word is in every environment
@@ -731,18 +895,25 @@ func TestBrokenExecutors(t *testing.T) {
 	}
 }
 
-// jobless is spared the sentences about jobs, which take as long as all others
-// together, where the fault has nothing to do with them.
-type jobless struct{ terminal.Backend }
+// spared is spared the sentences about jobs, which take as long as all others
+// together, and those about files, where the fault has nothing to do with them.
+// A fault of a file system is none of anything else.
+type spared struct {
+	terminal.Backend
+	jobs, files bool
+}
 
-func (jobless) Lacks(subtest string) string {
-	if isJobs(subtest) {
+func (b spared) Lacks(subtest string) string {
+	switch {
+	case slices.Contains(fileSubtests, subtest) != b.files:
+		return "the fault is not one of those that files notice, or of those that others do"
+	case isJobs(subtest) && !b.jobs:
 		return "the fault is not one of those that jobs notice"
 	}
 	return ""
 }
 
-func (b jobless) Check(ctx context.Context) error {
+func (b spared) Check(ctx context.Context) error {
 	if c, ok := b.Backend.(terminal.Checker); ok {
 		return c.Check(ctx)
 	}
@@ -761,10 +932,7 @@ func TestOneBrokenExecutor(t *testing.T) {
 	require.GreaterOrEqual(t, i, 0, "no broken executor is called %q", name)
 	b := brokenExecutors[i]
 	terminaltest.Run(t, func(*testing.T) terminal.Backend {
-		if slices.ContainsFunc(b.fails, isJobs) {
-			return b.backend()
-		}
-		return jobless{b.backend()}
+		return spared{b.backend(), slices.ContainsFunc(b.fails, isJobs), slices.Contains(fileSubtests, b.fails[0])}
 	})
 }
 
@@ -775,6 +943,24 @@ func failures(out []byte) (names []string) {
 		names = append(names, string(m[1]))
 	}
 	return names
+}
+
+// replace gives a name, or what a link of it leads to, other content at once.
+func replace(name string, r io.Reader) error {
+	if _, err := os.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	} else if target, err := os.Readlink(name); err == nil {
+		name = filepath.Join(filepath.Dir(name), target)
+	}
+	data, _ := io.ReadAll(r)
+	temp := filepath.Join(filepath.Dir(name), ".t")
+	if err := os.WriteFile(temp, data, 0o640); err != nil {
+		return err
+	}
+	return os.Rename(temp, name)
 }
 
 // without returns the names in a that are not in b.

@@ -22,14 +22,15 @@ type Limited interface {
 // Most subtests go through a Terminal, as users do. Those that a Terminal
 // would help out use the Executor alone.
 //
-// The environment needs a POSIX sh, cat, date, dd, grep, head, ls, mkdir,
-// mkfifo, mv, rm, sleep, tail, tr, wc, and a writable /tmp, where each subtest
-// works in a directory of its own and removes it. All subtests but one run in parallel (go test -parallel); the
+// The environment needs a POSIX sh, cat, chmod, date, dd, grep, head, ln, ls,
+// mkdir, mkfifo, mv, rm, sleep, tail, touch, tr, wc, and a writable /tmp, where
+// each subtest works in a directory of its own and removes it. Subtests that copy
+// directories are skipped where a Terminal says that it cannot. All subtests but one run in parallel (go test -parallel); the
 // one that is not replaces os.Stdin while it runs. With go test -short two of
 // them use less data.
 func Run(t *testing.T, newBackend func(t *testing.T) terminal.Backend) {
 	t.Helper()
-	for _, group := range [][]subtest{limitTests, taskTests, backgroundTests, jobTests, outputTests, inputTests, scriptTests} {
+	for _, group := range [][]subtest{limitTests, taskTests, backgroundTests, jobTests, outputTests, inputTests, scriptTests, fileTests} {
 		for _, s := range group {
 			t.Run(s.name, func(t *testing.T) {
 				if !s.alone {

@@ -146,9 +146,13 @@ func jobOutput(l *lab) {
 	const text = "aé😀\n"
 	job := l.job(term, terminal.Request{Command: "printf 'aé😀\\n'; printf '\\303'; until [ -e @D/go ]; do sleep 0.05 || sleep 1; done; printf '\\251'"})
 	ctx := context.Background()
-	for l.log(job) != text {
-		if s, err := job.Status(ctx); err != nil || !s.Running {
-			l.Fatalf("Status: error %v, %+v", err, s)
+	for deadline := time.Now().Add(patience); ; {
+		log := l.log(job)
+		if log == text {
+			break
+		}
+		if s, err := job.Status(ctx); err != nil || !s.Running || time.Now().After(deadline) {
+			l.Fatalf("log %q, want %q; Status: %+v, error %v", log, text, s, err)
 		}
 	}
 	for _, c := range []struct {

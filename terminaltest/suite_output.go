@@ -189,7 +189,7 @@ func boundedMemory(l *lab) {
 	}
 	limit := time.Second
 	if testing.Short() {
-		limit /= 4
+		limit /= 2
 	}
 	before, peak := heap(), uint64(0)
 	var live counter

@@ -148,7 +148,7 @@ func runsOnce(l *lab) {
 	term := l.terminal(terminal.Config{})
 	l.run(term, terminal.Request{Command: "echo x >>@D/t.zero"})
 	l.run(term, terminal.Request{Command: "echo x >>@D/t.one; exit 1"})
-	l.run(term, terminal.Request{Command: "echo x >>@D/t.limit; exec sh @D/nap limit", Timeout: 500 * time.Millisecond})
+	l.run(term, terminal.Request{Command: "echo x >>@D/t.limit; exec sh @D/nap limit", Timeout: 1500 * time.Millisecond})
 	const log = "cat @D/t.zero; echo; cat @D/t.one; echo; cat @D/t.limit"
 	if out := l.sh(term, log); out != "x\n\nx\n\nx\n" {
 		l.Errorf("the log says %q", out)

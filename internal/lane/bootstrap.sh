@@ -60,7 +60,8 @@ lane_run() {
 lane_end() {
 	[ -n "$lane_code" ] || return
 	lane_id=$3
-	lane_look
+	lane_left=0
+	case $2 in *d*) ;; *) lane_look ;; esac
 	printf '\036%se%s %s\n' "$1" "$lane_code" "$lane_left" >&3
 	case $2 in *m*) ;; *) printf '\036%s\n' "$1" >&4 ;; esac
 	lane_code=
@@ -80,12 +81,11 @@ lane_snapshot() {
 }
 
 # lane_look sets lane_left to 2 if processes of the command are left, to 1 if
-# there are some that may be, else to 0. Only those are looked at that were not
+# there are some that may be. Only those are looked at that were not
 # there before, unless pids have been given out anew; and none if the standby
 # was the last to get one. The parent, if it can be seen at all, has the other
 # ends of the pipes.
 lane_look() {
-	lane_left=0
 	lane_after=0
 	read -r lane_x lane_x lane_x lane_x lane_after </proc/loadavg
 	[ "$lane_after" -ne $((lane_last + 1)) ] || return 0

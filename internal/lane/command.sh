@@ -20,7 +20,7 @@ lane_join='IFS=;lane_script="$*";IFS="
 $lane_script"'
 
 # lane_enter WORD MODE DIR ID VALUE SCRIPT... becomes the command. In MODE, m:
-# stderr is stdout; i: stdin is the rest of the lane's. ID is what survivors
+# stderr is stdout; i: stdin is the rest of the lane's; d: survivors are not looked for. ID is what survivors
 # are searched by, VALUE what TERMINAL_RUN_ID is to be if it is not that. A bash
 # that finds no SHELL looks the user up to set one, which takes it longer than
 # all that is done here.

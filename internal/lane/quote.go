@@ -95,6 +95,9 @@ func (c *Command) request(tag string, word []byte, env string) (lines string, en
 	if c.merged() {
 		mode += "m"
 	}
+	if c.Detached {
+		mode += "d"
+	}
 	value := c.Env[runIDEnv]
 	if value == c.RunID {
 		value = ""

@@ -44,6 +44,11 @@ type Command struct {
 	// may outlast the command.
 	Stdin io.Reader
 
+	// Detached promises that what the command leaves behind holds neither
+	// pipe, so that there is nothing to look for, and Result.Survivors is
+	// false.
+	Detached bool
+
 	// Stdout and Stderr receive the output; nil discards it. If they are
 	// equal, the command has one pipe for both, which keeps the order. They
 	// are not used after Done. An error makes the rest be discarded.
