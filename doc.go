@@ -18,6 +18,10 @@
 // can be watched, waited for, written to and killed. What a command leaves
 // running becomes a job by itself.
 //
+// [Terminal.ReadFile], [Terminal.WriteFile], [Terminal.CopyTo] and
+// [Terminal.CopyFrom] move files and trees between a task's environment and this
+// machine, on every backend alike.
+//
 // # Guarantees
 //
 //   - Time is bounded: at its limit, or when its context ends, a command loses
@@ -65,5 +69,10 @@
 // Config.Approve to put a person or a policy in front of each command.
 //
 // To write a Backend, see [Backend] and run the suite in package
-// [github.com/terminal-go/terminal/terminaltest] against it.
+// [github.com/terminal-go/terminal/terminaltest] against it; the page
+// [Writing a backend] leads there. [Migrating from terminal_tool.py] is for those
+// who come from the Python tool.
+//
+// [Writing a backend]: https://github.com/terminal-go/terminal/blob/main/doc/writing-a-backend.md
+// [Migrating from terminal_tool.py]: https://github.com/terminal-go/terminal/blob/main/doc/migrating-from-terminal-tool-py.md
 package terminal

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -229,4 +231,70 @@ func ExampleConfig() {
 	// Output:
 	// denied true
 	// command was denied: nothing is pushed from here
+}
+
+// A file is replaced at once, and belongs to the user who runs the commands.
+func ExampleTerminal_WriteFile() {
+	term, err := terminal.New(terminal.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer term.Close()
+
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	script := filepath.Join(dir, "greet")
+	if err := term.WriteFile(ctx, "", script, []byte("#!/bin/sh\necho hello \"$1\" | tee \"$0.log\"\n"), 0o755); err != nil {
+		log.Fatal(err)
+	}
+	res, err := term.Run(ctx, terminal.Request{Command: script + " world"})
+	fmt.Print(res.Output, err, "\n")
+
+	data, err := term.ReadFile(ctx, "", script+".log")
+	fmt.Printf("%q %v\n", data, err)
+	_, err = term.ReadFile(ctx, "", script+".txt")
+	fmt.Println(errors.Is(err, fs.ErrNotExist))
+	// Output:
+	// hello world
+	// <nil>
+	// "hello world\n" <nil>
+	// true
+}
+
+// What a command made is fetched as a tree. Its links stay links.
+func ExampleTerminal_CopyFrom() {
+	term, err := terminal.New(terminal.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer term.Close()
+
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	_, err = term.Run(ctx, terminal.Request{Dir: dir, Command: "mkdir -p out/empty && echo built >out/app && ln -s app out/latest"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	here := filepath.Join(dir, "here")
+	if err := term.CopyFrom(ctx, "", dir+"/out", here); err != nil {
+		log.Fatal(err)
+	}
+	entries, err := os.ReadDir(here)
+	for _, entry := range entries {
+		fmt.Println(entry.Type(), entry.Name())
+	}
+	fmt.Println(err)
+	// Output:
+	// ---------- app
+	// d--------- empty
+	// L--------- latest
+	// <nil>
 }
