@@ -229,8 +229,10 @@ func (r *Run) markedLocked(s *stream, tail []byte) {
 	case kind == 'e':
 		code, left, _ := strings.Cut(text, " ")
 		r.result.ExitCode, _ = strconv.Atoi(code)
-		r.result.Survivors = left == "2"
-		r.left = left != "0"
+		if r.refused == nil { // what never ran has left nothing
+			r.result.Survivors = left == "2"
+			r.left = left != "0"
+		}
 		r.lane.spent = r.lane.spent || r.left
 		r.stdout.ended = true
 		if !r.stdout.began && r.refused == nil {
