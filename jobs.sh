@@ -521,12 +521,14 @@ tj_await() {
 	done
 }
 
-# tj_write opens the FIFO for reading too, because that does not block.
+# tj_write gets a writing end of the FIFO in a way that cannot block. It breaks
+# when neither the job nor the keeper reads any more.
 tj_write() {
 	tj_running
 	[ ! -e "$tj_dir/closed" ] && [ -e "$tj_dir/command" ] || tj_exit $tj_closed "standard input of the job is closed"
 	tj_await keeper
-	cat 1<>"$tj_dir/in"
+	exec 6<>"$tj_dir/in" 7>"$tj_dir/in" 6>&-
+	cat >&7 2>/dev/null || tj_exit $tj_ended "job has ended"
 }
 
 tj_close() {

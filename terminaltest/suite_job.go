@@ -199,6 +199,10 @@ func jobInput(l *lab) {
 	if code, log := l.wait(job); code != 0 || log != "given end\n" {
 		l.Errorf("with a Stdin: code %d, log %q", code, log)
 	}
+	job = l.job(term, terminal.Request{Command: "read line; exit 3"})
+	if err := job.Write(ctx, []byte("x\n"+strings.Repeat("more than a pipe takes\n", 10_000))); !errors.Is(err, os.ErrProcessDone) {
+		l.Errorf("Write to a job that ends meanwhile: %v, want os.ErrProcessDone", err)
+	}
 }
 
 func jobSignal(l *lab) {
@@ -287,7 +291,8 @@ func jobSurvivors(l *lab) {
 	if err != nil {
 		l.Fatalf("Job: %v", err)
 	}
-	if log := l.log(job); strings.Count(log, l.tick) != 2 {
+	// One that is about to sleep is still the shell.
+	if log := l.log(job); strings.Count(log, "sleep "+l.tick+" ")+strings.Count(log, l.dir+"/nap ") != 2 {
 		l.Errorf("the log does not name the two processes: %q", log)
 	}
 	if s, err := job.Status(ctx); err != nil || !s.Running {
