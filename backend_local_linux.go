@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -182,23 +183,34 @@ func pids() []int {
 }
 
 func readProcess(pid int) (q process, ok bool) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
+	fields := readStat(pid)
+	if fields == nil {
 		return q, false
 	}
-	// The name, in parentheses, may hold spaces and parentheses itself.
-	_, rest, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), " ")
-	fields := strings.Fields(rest)
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
-		return q, false
-	}
-	q = process{pid: pid, started: fields[19]}
+	q = process{pid: pid, started: fields[22]}
 	for i, field := range []*int{&q.parent, &q.group, &q.session} {
-		if *field, err = strconv.Atoi(fields[i+1]); err != nil {
+		var err error
+		if *field, err = strconv.Atoi(fields[4+i]); err != nil {
 			return q, false
 		}
 	}
 	return q, true
+}
+
+// readStat returns a process's fields by the numbers of proc_pid_stat(5), and
+// nil if it has exited.
+func readStat(pid int) []string {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil
+	}
+	// The name, in parentheses, may hold spaces and parentheses itself.
+	_, rest, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), " ")
+	fields := append(make([]string, 3, 64), strings.Fields(rest)...)
+	if len(fields) < 53 || fields[3] == "Z" || fields[3] == "X" {
+		return nil
+	}
+	return fields
 }
 
 // startTime is when a process started, "" if it is not there.
@@ -211,32 +223,64 @@ func startTime(pid int) string {
 func (q process) is(other process) bool { return q.pid == other.pid && q.started == other.started }
 
 // carries tells whether a process has the run id in its environment. The id
-// is random, so there is no need to look at which variable it is in. In the
-// middle of an exec a process shows neither arguments nor environment, so it
-// is looked at again; kernel threads and zombies never show any.
+// is random, so there is no need to look at which variable it is in.
+//
+// In the middle of an exec a process shows no environment, so one without is
+// looked at again, unless it stays without: its environment ends where it
+// starts, and twice at the same place. Kernel threads and zombies have no
+// memory at all. And what is read in pieces ends early if there is an exec
+// meanwhile; that, too, must come twice.
 func carries(pid int, runID string) bool {
 	dir := "/proc/" + strconv.Itoa(pid)
+	nowhere := "0"
+	var before []byte
 	for range 100 {
-		environ, err := os.ReadFile(dir + "/environ")
-		if err != nil {
+		environ, whole, err := readEnviron(dir + "/environ")
+		switch {
+		case err != nil:
+			return false
+		case bytes.Contains(environ, []byte(runID)):
+			return true
+		case len(environ) > 0 && (whole || bytes.Equal(environ, before)):
+			return false
+		case len(environ) > 0:
+			before = environ
+			continue
+		}
+		stat := readStat(pid)
+		if stat == nil || stat[23] == "0" {
 			return false
 		}
-		if len(environ) > 0 {
-			return bytes.Contains(environ, []byte(runID))
-		}
-		if args, err := os.ReadFile(dir + "/cmdline"); err != nil || len(args) > 0 {
-			return false
-		}
-		if q, ok := readProcess(pid); !ok || q.parent == kthreadd || pid == kthreadd {
-			return false
+		if start, end := stat[50], stat[51]; start == end && start != "0" {
+			if start == nowhere {
+				return false
+			}
+			nowhere = start
 		}
 		time.Sleep(time.Millisecond)
 	}
 	return false
 }
 
-// kthreadd is the parent of all kernel threads.
-const kthreadd = 2
+// readEnviron reads an environment. whole says that one read(2) had all of it,
+// which an exec cannot cut.
+func readEnviron(name string) (environ []byte, whole bool, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	environ = make([]byte, 16<<10)
+	n, err := f.Read(environ)
+	if n < len(environ) {
+		if err == io.EOF {
+			err = nil
+		}
+		return environ[:n], true, err
+	}
+	rest, err := io.ReadAll(f)
+	return append(environ, rest...), false, err
+}
 
 // signal sends a signal to this process and to no later one of its number:
 // the handle is taken first, then the identity compared (pidfd_open(2)).

@@ -122,6 +122,46 @@ func TestTheSweepScriptEndsARunInAnyShell(t *testing.T) {
 	}
 }
 
+// A process that does nothing but execute itself shows no environment for a
+// good part of its time, or just the beginning of it.
+func TestAProcessIsFoundInTheMiddleOfAnExec(t *testing.T) {
+	id := newRunID()
+	restless := filepath.Join(t.TempDir(), "restless")
+	require.NoError(t, os.WriteFile(restless, []byte("[ \"$1\" != xxxxx ] && exec dash \"$0\" $1$2 $2\nexec sleep 1001\n"), 0o600))
+	environ := append(os.Environ(), RunIDEnv+"="+id)
+	t.Run("Go", func(t *testing.T) {
+		cmd := exec.Command("dash", restless)
+		cmd.Env = environ
+		require.NoError(t, cmd.Start())
+		for range 2000 {
+			if !assert.True(t, carries(cmd.Process.Pid, id)) {
+				break
+			}
+		}
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	})
+	// dash and busybox read byte by byte, and an exec makes what is left of the
+	// environment vanish; so there, as with most processes, it ends sometime.
+	for _, shell := range []string{"bash", "dash", "busybox sh"} {
+		t.Run(shell, func(t *testing.T) {
+			script := jobFunctions["tj_carries"] + `
+				n=0
+				while [ $n -lt 100 ]; do
+					n=$((n + 1))
+					dash "$0" "" x &
+					tj_carries $! "$TERMINAL_RUN_ID" || exit 9
+					kill -9 $! && wait $!
+				done 2>/dev/null; exit 0`
+			argv := append(strings.Fields(shell), "-c", script, restless)
+			cmd := exec.Command(argv[0], argv[1:]...)
+			cmd.Env = environ
+			assert.NoError(t, cmd.Run())
+		})
+	}
+	require.NoError(t, killRun(t.Context(), id))
+}
+
 func TestALongCommandIsFedUnchangedInAnyShell(t *testing.T) {
 	tail := "\nprintf '%s|' \"$0\" \"$#\" 'a\\\nb' $'x' ; cat; echo \"[${terminal_s-unset}]\" # \\"
 	script := ": " + strings.Repeat("xyz ", 70_000) + strings.Repeat("\n# line", 10_000) + tail

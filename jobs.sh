@@ -25,11 +25,37 @@ tj_get() {
 	[ ! -s "$2" ] || read -r "$1" <"$2"
 }
 
-# tj_carries tells whether process $1 carries the run id $2; see sweep.sh.
+# tj_carries tells whether process $1 has $2 in its TERMINAL_RUN_ID, and sets
+# tj_line to the line with that; 2 says that it has gone, or may not be looked
+# into. read skips the NUL bytes between variables.
+#
+# In the middle of an exec there is no environment, and one that is being read
+# ends early. So only what was there before and after a look counts: stat tells
+# where the environment is, which is another place after an exec. If it ends
+# where it starts it is empty. Where stat does not even tell that of this shell,
+# what is read must be the same twice. What has no memory is a zombie, or the
+# kernel's.
 tj_carries() {
-	{ while IFS= read -r tj_line || [ -n "$tj_line" ]; do
-		case $tj_line in *TERMINAL_RUN_ID=*"$2"*) return 0 ;; esac
-	done <"/proc/$1/environ"; } 2>/dev/null
+	tj_looks=0 tj_place= tj_environ=
+	while [ $tj_looks -lt 30 ]; do
+		{ read -r tj_line <"/proc/$1/stat"; } 2>/dev/null || return 2
+		set -- "$1" "$2" ${tj_line##*) }
+		[ "${23:-0}" != 0 ] && [ "$tj_place" != "${50:-0} ${51:-0}" ] || return 1
+		tj_before=$tj_environ tj_environ= tj_place=
+		{ while IFS= read -r tj_line || [ -n "$tj_line" ]; do
+			case $tj_line in *TERMINAL_RUN_ID=*"$2"*) return 0 ;; esac
+			tj_environ=$tj_environ.$tj_line
+		done <"/proc/$1/environ"; } 2>/dev/null || return 2
+		if [ "${50:-0}" = 0 ]; then
+			read -r tj_line </proc/self/stat
+			set -- "$1" "$2" ${tj_line##*) }
+			[ "${50:-0}" != 0 ] || [ -z "$tj_environ" ] || [ "$tj_environ" != "$tj_before" ] || return 1
+		elif [ -n "$tj_environ" ] || [ "${50}" = "${51}" ]; then
+			tj_place="${50} ${51}"
+		fi
+		tj_looks=$((tj_looks + 1))
+		[ $tj_looks -lt 10 ] || sleep 0.01 2>/dev/null
+	done
 	return 1
 }
 
@@ -581,6 +607,7 @@ tj_bury() {
 # tj_adopt makes a job of the processes that a command left behind.
 tj_adopt() {
 	tj_each
+	[ -n "$tj_pids" ] || tj_each # a process may pass by a look in its child
 	[ -n "$tj_pids" ] || exit $tj_none
 	tj_make
 	echo >"$tj_dir/closed" # there is no input that is ours

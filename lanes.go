@@ -178,7 +178,7 @@ func (p *shells) clear() {
 	asked := maps.Clone(p.retired)
 	p.mu.Unlock()
 	ids := slices.Collect(maps.Values(asked))
-	out, err := p.script(p.ctx, fmt.Sprintf("ids='%s'\n%s", strings.Join(ids, " "), carriedSource))
+	out, err := p.script(p.ctx, fmt.Sprintf("ids='%s'\n%s\n%s", strings.Join(ids, " "), jobFunctions["tj_carries"], carriedSource))
 	carried := strings.Fields(out)
 
 	p.mu.Lock()

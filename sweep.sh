@@ -1,19 +1,12 @@
 # Sends KILL to every process with $id in the TERMINAL_RUN_ID of its
 # environment, and exits 1 if some are left after thirty passes. Two passes in
-# a row must find none, because in the middle of an exec a process shows no
-# environment. read skips the NUL bytes between variables; a zombie's environ
-# is empty.
-carries() {
-	while IFS= read -r line || [ -n "$line" ]; do
-		case $line in *TERMINAL_RUN_ID=*"$id"*) return 0 ;; esac
-	done
-	return 1
-}
+# a row must find none, because a process may fork a child that comes too late
+# for a pass, and end before its turn. tj_carries is in jobs.sh.
 pass=0 clean=0
 while [ $pass -lt 30 ]; do
 	found=
 	for dir in /proc/[0-9]*; do
-		{ carries <"$dir/environ"; } 2>/dev/null || continue
+		tj_carries "${dir#/proc/}" "$id" || continue
 		found="$found ${dir#/proc/}"
 		kill -KILL "${dir#/proc/}" 2>/dev/null
 	done

@@ -1,6 +1,6 @@
 # What a lane's shell is told before its first command, without these comments
 # and after command.sh, which it has in lane_text. It does not return.
-unset lane_parent lane_elders lane_before lane_code lane_envend lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
+unset lane_parent lane_elders lane_before lane_code lane_envend lane_envstart lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
 cd /
 
 lane_shell=$1
@@ -111,13 +111,13 @@ lane_lingers() {
 }
 
 # lane_lives tells whether the process in lane_dir has any memory: a zombie has
-# none, nor one that exits. lane_envend is where its environment ends, or 0;
-# lane_parent is its parent, or 0.
+# none, nor one that exits. lane_envstart and lane_envend are where its environment
+# is, or 0; lane_parent is its parent, or 0.
 lane_lives() {
 	lane_x=
 	read -r lane_x <"$lane_dir/stat"
 	set -- ${lane_x##*) }
-	lane_envend=${49:-0} lane_parent=${2:-0}
+	lane_envstart=${48:-0} lane_envend=${49:-0} lane_parent=${2:-0}
 	[ "${1:-Z}" != Z ] && [ "$1" != X ] && [ "${21:-0}" != 0 ]
 }
 
@@ -154,7 +154,7 @@ lane_judge() {
 			[ "$lane_environ" != "$lane_before" ] || break
 		elif [ "$lane_tries" -gt 3 ]; then
 			[ -e "$lane_dir/root" ] || { lane_left=1; return; }
-			[ "$lane_envend" = 0 ] || break
+			[ "$lane_envend" = 0 ] || [ "$lane_envend" != "$lane_envstart" ] || break
 		fi
 	done
 	for lane_x in "$lane_dir"/fd/*; do
