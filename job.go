@@ -460,8 +460,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 // Write gives the job input, and returns when the pipe to the job has taken
 // it: a job that does not read takes 64 KiB, and then Write waits, for no
 // longer than Config.Timeout, with ErrTimeout. Part of p may then be written.
-// After the job's end the error matches os.ErrProcessDone; after CloseStdin,
-// and if the job was started with a Stdin, fs.ErrClosed.
+// After the job's end, also where that comes meanwhile, the error matches
+// os.ErrProcessDone; after CloseStdin, and if the job was started with a Stdin,
+// fs.ErrClosed.
 func (j *Job) Write(ctx context.Context, p []byte) error {
 	_, err := j.operate(ctx, operation{function: "tj_write", stdin: bytes.NewReader(p), limit: j.terminal.cfg.Timeout})
 	if err != nil {

@@ -41,6 +41,7 @@ tj_keep() {
 	while :; do
 		LC_ALL=C dd bs=16384 count="$tj_count" <&7 >>"$tj_dir/log" 2>"$tj_dir/dd" 4>&- 7<&- &
 		tj_stay
+		case $tj_status in 129 | 130 | 137 | 143) continue ;; esac # by somebody's pkill dd
 		tj_in= tj_out=
 		while read -r tj_word tj_rest; do
 			case $tj_word in *[!0-9+]* | "") continue ;; esac
@@ -69,13 +70,15 @@ tj_keep() {
 	echo >"$tj_dir/eof"
 }
 
-# tj_stay waits for what has been started last, through every USR1. No file is
-# made by the command ":" here: where that fails, the shell ends.
+# tj_stay waits for what has been started last, through every USR1, and sets
+# tj_status. No file is made by the command ":" here: where that fails, the shell
+# ends.
 tj_stay() {
 	tj_hit=1
 	while [ -n "$tj_hit" ]; do
 		tj_hit=
 		wait $!
+		tj_status=$?
 	done
 }
 

@@ -472,6 +472,44 @@ func TestAPatternIsFoundInAnOlderPartOfTheLog(t *testing.T) {
 	require.NoError(t, job.Kill(t.Context()))
 }
 
+// endDD does to a job what a command's pkill dd does.
+func endDD(t *testing.T, job *Job) {
+	keeper, err := os.ReadFile(filepath.Join(filepath.Dir(job.LogPath()), "keeper"))
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(keeper)))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		for _, q := range processes() {
+			if q.parent == pid {
+				q.signal(syscall.SIGTERM)
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, time.Millisecond)
+}
+
+func TestAJobKeepsItsLogWhenSomebodyEndsEveryDD(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	job, err := term.Start(t.Context(), Request{Command: "echo up; cat", Ready: &Ready{LogPattern: "up"}})
+	require.NoError(t, err)
+	want := "up\n"
+	for range 3 {
+		endDD(t, job)
+		require.NoError(t, job.Write(t.Context(), []byte("more\n")))
+		want += "more\n"
+		require.Eventually(t, func() bool {
+			log, _, err := job.Output(t.Context(), 0, 0)
+			return err == nil && string(log) == want
+		}, 10*time.Second, 10*time.Millisecond)
+	}
+	require.NoError(t, job.CloseStdin(t.Context()))
+	code, log := finish(t, job)
+	assert.Zero(t, code)
+	assert.Equal(t, want, log)
+}
+
 func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -492,6 +530,7 @@ func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 		ctx := WithTask(t.Context(), task)
 		job, err := term.Start(ctx, Request{Command: "echo up; read a; echo $a; cat; seq 1 5; sleep 1000 & exit 6", Ready: &Ready{LogPattern: "up"}})
 		require.NoError(t, err)
+		endDD(t, job)
 		require.NoError(t, job.Write(ctx, []byte("a\nb\n")))
 		require.NoError(t, job.CloseStdin(ctx))
 		code, log := finish(t, job)
