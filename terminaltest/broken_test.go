@@ -245,9 +245,14 @@ func left(cmd terminal.Command) (pids []string) {
 	if id == "" {
 		return nil
 	}
+	return carriers(id)
+}
+
+// carriers are the processes that have the word in their environment.
+func carriers(word string) (pids []string) {
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
-		if env, _ := os.ReadFile(file); bytes.Contains(env, []byte(id)) {
+		if env, _ := os.ReadFile(file); bytes.Contains(env, []byte(word)) {
 			pids = append(pids, filepath.Base(filepath.Dir(file)))
 		}
 	}
@@ -886,8 +891,16 @@ func TestBrokenExecutors(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, self, "-test.run=^TestOneBrokenExecutor$", "-test.v", "-test.short", "-test.parallel=6")
-			cmd.Env = append(os.Environ(), brokenEnv+"="+b.name)
+			mark := brokenEnv + "=" + b.name
+			cmd.Env = append(os.Environ(), mark)
 			out, err := cmd.CombinedOutput()
+			for range 3 { // what it left, which may be about to fork
+				for _, pid := range carriers(mark + "\x00") {
+					if pid, err := strconv.Atoi(pid); err == nil {
+						_ = syscall.Kill(pid, syscall.SIGKILL)
+					}
+				}
+			}
 			require.Error(t, err, "the suite passed:\n%s", out)
 			want, got := testNames(b.fails), failures(out)
 			require.ElementsMatch(t, want, got, "not found: %q\nfound elsewhere: %q\n%s", without(want, got), without(got, want), out)
