@@ -26,8 +26,9 @@ func exitCode(state *os.ProcessState) int {
 }
 
 // end is the ladder of D3.5: TERM, two seconds in which all may leave, KILL
-// until none is left: a process that was killed takes a moment to go. The shell stays unreaped meanwhile, so that its number, which is the
-// group's, cannot become somebody else's.
+// until none is left: a process that was killed takes a moment to go. The shell
+// stays unreaped meanwhile, so that its number, which is the group's, cannot
+// become somebody else's.
 func (p *localProcess) end() {
 	p.signal(syscall.SIGTERM)
 	killing := time.Now().Add(termGrace)

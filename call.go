@@ -289,7 +289,7 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 
 	began := time.Now()
 	var code int
-	err, returned := bounded(run, "exec command", func() (err error) {
+	returned, err := bounded(run, "exec command", func() (err error) {
 		code, err = e.ex.Exec(run, cmd)
 		return err
 	})
@@ -319,21 +319,21 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 
 // bounded calls f, but it also returns when f does not, some time after ctx
 // has ended. f must not be relied on then.
-func bounded(ctx context.Context, op string, f func() error) (err error, returned bool) {
+func bounded(ctx context.Context, op string, f func() error) (returned bool, err error) {
 	done := make(chan error, 1)
 	go func() { done <- recovered(op, f) }()
 	select {
 	case err := <-done:
-		return err, true
+		return true, err
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(abandonAfter)
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		return err, true
+		return true, err
 	case <-timer.C:
-		return nil, false
+		return false, nil
 	}
 }
 

@@ -206,7 +206,7 @@ func (c *call) moveFiles(ctx context.Context, do func(context.Context, FileSyste
 	defer context.AfterFunc(e.ctx, func() { end(context.Cause(e.ctx)) })()
 
 	through := &execFiles{ex: e.ex, env: t.cfg.Env}
-	err, returned := bounded(run, "move files", func() error {
+	returned, err := bounded(run, "move files", func() error {
 		native, ok := capability[FileSystem](e.ex)
 		if !ok {
 			return do(run, through)

@@ -20,10 +20,10 @@ lane_join='IFS=;lane_script="$*";IFS="
 $lane_script"'
 
 # lane_enter WORD MODE DIR ID VALUE SCRIPT... becomes the command. In MODE, m:
-# stderr is stdout; i: stdin is the rest of the lane's; d: survivors are not looked for. ID is what survivors
-# are searched by, VALUE what TERMINAL_RUN_ID is to be if it is not that. A bash
-# that finds no SHELL looks the user up to set one, which takes it longer than
-# all that is done here.
+# stderr is stdout; i: stdin is the rest of the lane's; d: survivors are not
+# looked for. ID is what survivors are searched by, VALUE what TERMINAL_RUN_ID is
+# to be if it is not that. A bash that finds no SHELL looks the user up to set
+# one, which takes it longer than all that is done here.
 lane_enter() {
 	cd -P "$3" || lane_refuse "$1" "$3"
 	unset OLDPWD
