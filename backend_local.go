@@ -196,7 +196,7 @@ func (x *localExecutor) Exec(ctx context.Context, c Command) (int, error) {
 	}
 	code := p.reap()
 	p.drain()
-	if err == nil && p.survived() {
+	if err == nil && !isDetached(ctx) && p.survived() {
 		x.left.note(p.runID)
 	}
 	return code, err
