@@ -330,6 +330,7 @@ type logPart struct {
 	next        int64 // where data ends
 	first, end  int64 // of what is kept
 	ended, full bool  // the job has ended; the disk was full
+	exitCode    int   // of a job that has ended, as in JobStatus
 }
 
 // log reads a part of the log, from an offset before the end if it is negative.
@@ -363,7 +364,12 @@ func (j *Job) log(ctx context.Context, offset int64, most int) (logPart, error) 
 		}
 	}
 	for _, word := range fields[3:] {
-		p.ended = p.ended || word == "ended"
+		if code, ok := strings.CutPrefix(word, "ended="); ok {
+			p.ended = true
+			if p.exitCode, err = strconv.Atoi(code); err != nil {
+				return logPart{}, fmt.Errorf("log: unexpected answer %q", clip(string(head)))
+			}
+		}
 		p.full = p.full || word == "full"
 	}
 	if offset < 0 {

@@ -422,12 +422,15 @@ tj_last() {
 	for tj_newest; do :; done
 }
 
-# tj_log writes a line with the first byte that is kept, the end, and the byte
-# where the data begin; then the data: up to $tj_max bytes from $tj_offset on,
-# or from there before the end if it is negative. The files are opened between
-# two looks at their names, so that no part can be taken for another.
+# tj_log writes a line with the first byte that is kept, the end, the byte where
+# the data begin, and ended=CODE if the job has ended; then the data: up to $tj_max
+# bytes from $tj_offset on, or from there before the end if it is negative. The
+# files are opened between two looks at their names, so that no part can be taken
+# for another. The exit code is read before the data, so that a log with a code is
+# read to its end.
 tj_log() {
 	tj_find
+	tj_settle
 	while [ -d "$tj_dir" ]; do
 		tj_last
 		tj_seen=$tj_parts
@@ -452,7 +455,7 @@ tj_log() {
 	tj_full=
 	[ ! -e "$tj_dir/full" ] || tj_full=full
 	tj_get tj_exit "$tj_dir/exit"
-	echo "$tj_first $tj_end $tj_offset ${tj_exit:+ended} $tj_full"
+	echo "$tj_first $tj_end $tj_offset ${tj_exit:+ended=${tj_exit%% *}} $tj_full"
 	[ "$tj_offset" -lt "$tj_end" ] || return 0
 	{
 		tj_fd=3

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,11 +44,20 @@ func (t *Terminal) callBackground(ctx context.Context, a arguments) json.RawMess
 		result.notice("the job is ready: " + a.ready.what())
 	case errors.Is(err, ErrTimeout):
 		result.notice(cause(err).Error())
-	case ended && (a.ready != nil || result.ExitCode != 0) && result.Error == "":
-		result.Error = fmt.Sprintf("the job has ended already, with code %d", result.ExitCode)
-		result.Status = StatusError
+	case ended && (a.ready != nil || result.ExitCode != 0):
+		result.explainEnded()
 	}
 	return result.encode()
+}
+
+// explainEnded makes the result of a job that has ended an error, for a call that
+// needs a running one.
+func (r *Result) explainEnded() {
+	r.Error = fmt.Sprintf("the job has ended already, with code %d", r.ExitCode)
+	if r.ExitCode == exitUnknown {
+		r.Error = "the job has ended already, with a code that is not known"
+	}
+	r.Status = StatusError
 }
 
 // cause is an error as an answer tells it: the caller knows what it called.
@@ -178,11 +188,20 @@ func (t *Terminal) callProcess(ctx context.Context, args json.RawMessage) (answe
 	}
 	a.timeout = cmp.Or(a.timeout, t.cfg.Timeout)
 	late, err := j.act(ctx, a)
-	if err != nil {
+	done := errors.Is(err, os.ErrProcessDone)
+	if err != nil && !done {
 		return failure(cause(err))
 	}
-	r, _ := j.result(ctx, -pollEnd, pollEnd)
-	if late {
+	if done { // its supervisor may be still about to write down how it ended
+		_, _ = j.follow(ctx, Ready{}, startGrace)
+	}
+	r, ended := j.result(ctx, -pollEnd, pollEnd)
+	switch {
+	case done && ended:
+		r.explainEnded()
+	case done:
+		return failure(cause(err))
+	case late && r.Status == StatusRunning: // it may have ended since
 		r.notice("the job has not ended within " + seconds(a.timeout) + " s")
 	}
 	return r.encode()
@@ -239,7 +258,7 @@ func (j *Job) answerLog(ctx context.Context, a processArguments) json.RawMessage
 	kept := newCapture(j.terminal.cfg.MaxOutput, 0)
 	kept.write(data)
 	next := part.next - int64(len(part.data)-len(data))
-	r := Result{JobID: j.status.ID}
+	r := Result{JobID: j.status.ID, ExitCode: part.exitCode}
 	r.Output, r.Omitted = kept.text()
 	if begin := next - int64(len(data)); a.hasOffset && begin > offset+3 {
 		r.notice(fmt.Sprintf("the log begins at byte %d: what was before has been dropped", begin))

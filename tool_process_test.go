@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -65,6 +66,80 @@ func TestTheToolsOfJobs(t *testing.T) {
 	killed := call(1, `{"action":"kill","job_id":%q}`, res.JobID)
 	assert.Equal(t, 137, killed.ExitCode)
 	assert.Contains(t, killed.Output, "\nhup\n")
+}
+
+// TestToolJobExitCode checks that every answer about a job that has ended has its
+// exit code, and that of a running one its status.
+func TestToolJobExitCode(t *testing.T) {
+	term := newTerminal(t, Config{})
+	defer term.Close()
+	tools := term.Tools()
+	call := func(t *testing.T, tool int, format string, args ...any) Result {
+		t.Helper()
+		return decodeAnswer(t, tools[tool].Call(t.Context(), json.RawMessage(fmt.Sprintf(format, args...))))
+	}
+	start := func(t *testing.T, rest string) (id string) {
+		t.Helper()
+		res := call(t, 0, `{"background":true,"ready_log":"^up$",%s}`, rest)
+		require.Equal(t, StatusRunning, res.Status, "%+v", res)
+		return res.JobID
+	}
+	const process = `{"action":%q,"job_id":%q}`
+
+	id := start(t, `"command":"echo up; exec sleep 1000"`)
+	running := Result{Output: "up\n", Status: StatusRunning, JobID: id}
+	for _, extra := range []string{`"action":"poll"`, `"action":"log"`, `"action":"log","offset":0`, `"action":"wait","timeout":0.1`,
+		`"action":"write","data":"x"`, `"action":"close_stdin"`, `"action":"signal","signal":"CONT"`} {
+		res := call(t, 1, `{%s,"job_id":%q}`, extra, id)
+		res.LogPath, res.Notice = "", ""
+		assert.Equal(t, running, res, extra)
+	}
+	assert.Contains(t, call(t, 1, `{"action":"list"}`).Output, id+"  running")
+	assert.Equal(t, 137, call(t, 1, process, "kill", id).ExitCode)
+
+	for name, ended := range map[string]struct {
+		id   string
+		code int
+	}{
+		"by itself":    {start(t, `"command":"echo up; read x; exit 7"`), 7},
+		"at its limit": {start(t, `"command":"echo up; exec sleep 1000","timeout":0.2`), 124},
+		"killed":       {id, 137},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if ended.code == 7 {
+				call(t, 1, `{"action":"write","data":"\n","job_id":%q}`, ended.id)
+			}
+			want := Result{Output: "up\n", ExitCode: ended.code, JobID: ended.id}
+			for _, action := range []string{"wait", "poll", "log", "close_stdin", "kill"} {
+				res := call(t, 1, process, action, ended.id)
+				res.LogPath = ""
+				assert.Equal(t, want, res, action)
+			}
+			want.Status, want.Error = StatusError, fmt.Sprintf("the job has ended already, with code %d", ended.code)
+			for _, extra := range []string{`"action":"write","data":"x"`, `"action":"signal","signal":"TERM"`} {
+				res := call(t, 1, `{%s,"job_id":%q}`, extra, ended.id)
+				res.LogPath = ""
+				assert.Equal(t, want, res, extra)
+			}
+			assert.Contains(t, call(t, 1, `{"action":"list"}`).Output, fmt.Sprintf("%s  ended with code %d ", ended.id, ended.code))
+		})
+	}
+
+	t.Run("whose supervisor was killed", func(t *testing.T) {
+		id := start(t, `"command":"echo up; exec sleep 1000"`)
+		job, err := term.Job(t.Context(), "", id)
+		require.NoError(t, err)
+		dir := strings.TrimSuffix(job.LogPath(), "log")
+		res, err := term.Run(t.Context(), Request{Command: fmt.Sprintf("kill -KILL $(cat %[1]spid) $(cat %[1]sjob)", dir)})
+		require.NoError(t, err)
+		require.Zero(t, res.ExitCode, res.Output)
+		var log Result // alone, as all other answers write down that the job has ended
+		require.Eventually(t, func() bool {
+			log = call(t, 1, process, "log", id)
+			return log.Status != StatusRunning
+		}, 10*time.Second, 10*time.Millisecond)
+		assert.Equal(t, Result{Output: "up\n", ExitCode: -1, JobID: id}, log)
+	})
 }
 
 func TestAReadyPort(t *testing.T) {
