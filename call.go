@@ -226,27 +226,33 @@ func (c *call) attempt(ctx context.Context) error {
 	return err
 }
 
-// exec runs the command in its directory. Where that is the Terminal's own
-// and has vanished, the nearest parent serves, and a notice says so.
+// exec runs the command in its directory. If that is Config.Dir, existed in this
+// environment and has vanished, the command runs in the nearest parent that
+// exists, and a notice says so. The root is not such a parent: a command meant
+// for a directory of its own, such as "rm -rf *", must not run there.
 func (c *call) exec(ctx context.Context, e *entry) error {
-	t := c.terminal
-	own := c.req.Dir == t.cfg.Dir
-	for dir := c.req.Dir; ; {
-		err := c.execIn(ctx, e, dir)
-		if !isBadDir(err) {
-			if dir == t.cfg.Dir && !errors.Is(err, ErrNotStarted) {
-				t.dirSeen.Store(true)
-			} else if err == nil && dir != c.req.Dir {
-				c.notice(fmt.Sprintf("directory %q no longer exists, so the command ran in %q", c.req.Dir, dir))
-			}
-			return err
-		}
-		up := parent(dir)
-		if !own || !t.dirSeen.Load() || up == dir {
-			return err
-		}
-		dir = up
+	own := c.terminal.cfg.Dir
+	err := c.execIn(ctx, e, c.req.Dir)
+	if c.req.Dir != own {
+		return err
 	}
+	if !errors.Is(err, ErrNotStarted) {
+		e.dirSeen.Store(true)
+	}
+	if !isBadDir(err) || !e.dirSeen.Load() {
+		return err
+	}
+	for dir := parent(own); !isRoot(dir); dir = parent(dir) {
+		inParent := c.execIn(ctx, e, dir)
+		if isBadDir(inParent) {
+			continue
+		}
+		if inParent == nil {
+			c.notice(fmt.Sprintf("directory %q no longer exists, so the command ran in %q", own, dir))
+		}
+		return inParent
+	}
+	return err
 }
 
 func isBadDir(err error) bool {
@@ -259,6 +265,8 @@ func parent(dir string) string {
 	}
 	return filepath.Dir(dir)
 }
+
+func isRoot(dir string) bool { return parent(dir) == dir }
 
 // execIn runs the command once, until its end, its limit, or the end of
 // ctx or the task, and sees to it that nothing of it is left after the latter.

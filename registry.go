@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -56,6 +57,7 @@ type entry struct {
 	created time.Time
 	ctx     context.Context // ends when the task is closed
 	cancel  context.CancelCauseFunc
+	dirSeen atomic.Bool // a command has run in Config.Dir here
 
 	ready chan struct{} // closed when the opening has ended, after the next two are set
 	ex    Executor

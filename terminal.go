@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -39,7 +38,11 @@ type Config struct {
 	Backend Backend
 
 	// Dir is the absolute path of the directory commands run in. "": "/tmp",
-	// or os.TempDir() on a machine without it. A container gets it made.
+	// or os.TempDir() on a machine without it. A container gets it made. If it
+	// vanishes after a command has run in it, commands of that environment run
+	// in its nearest parent that exists, with a Notice, but never in the root:
+	// where only that is left, and where Dir never was, they are refused with
+	// fs.ErrNotExist.
 	Dir string
 
 	// Env is added to every command's environment, on every backend.
@@ -132,11 +135,10 @@ type Request struct {
 // Its methods are safe for concurrent use. Commands of different tasks never
 // wait for each other; commands of one task run in parallel too.
 type Terminal struct {
-	cfg     Config
-	reg     *registry
-	close   sync.Once
-	dirSeen atomic.Bool // a command has run in cfg.Dir
-	maxLog  int         // MaxLog, but less for a test
+	cfg    Config
+	reg    *registry
+	close  sync.Once
+	maxLog int // MaxLog, but less for a test
 }
 
 // New returns a Terminal for cfg, or an error that names what is wrong in it.
