@@ -36,9 +36,9 @@
 //
 // # The tool's JSON
 //
-// Call takes an object with command (required), timeout in seconds, task_id,
-// and background, with ready_port or ready_log to wait for. Numbers and booleans
-// may be strings. The answer always has output, exit_code and error, null if
+// Call takes an object with command (required), timeout in seconds, and
+// background, with ready_port or ready_log to wait for; a tool made by
+// [Tool.WithTaskID] also takes task_id. Numbers and booleans may be strings. The answer always has output, exit_code and error, null if
 // the command ran to its own end; status, omitted_chars, notice, job_id and
 // log_path where they say something. See [Status] for the cases. The tool
 // process, the second of [Terminal.Tools], lists, polls, reads, feeds, signals

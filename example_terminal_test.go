@@ -180,9 +180,10 @@ func ExampleTaskFrom() {
 	//  false
 }
 
-// With a task_id the model chooses the environment, without one the host does.
+// With a task_id the model chooses between environments below the host's.
 func ExampleTool_WithTaskID() {
 	var fake terminaltest.Fake
+	fake.Reply("make")
 	fake.Reply("make")
 	term, err := terminal.New(terminal.Config{Backend: &fake})
 	if err != nil {
@@ -194,12 +195,17 @@ func ExampleTool_WithTaskID() {
 	fmt.Println(bytes.Contains(tool.Schema, []byte("task_id")))
 	tool = tool.WithTaskID()
 	fmt.Println(bytes.Contains(tool.Schema, []byte("task_id")))
-	tool.Call(context.Background(), json.RawMessage(`{"command": "make", "task_id": "left"}`))
-	fmt.Println(fake.Calls()[0].Task)
+	ctx, args := context.Background(), json.RawMessage(`{"command": "make", "task_id": "left"}`)
+	tool.Call(ctx, args)
+	tool.Call(terminal.WithTask(ctx, "user-7"), args)
+	for _, call := range fake.Calls() {
+		fmt.Println(call.Task)
+	}
 	// Output:
 	// false
 	// true
 	// left
+	// user-7/left
 }
 
 // Some providers want each property to be required, and null for none.

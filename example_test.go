@@ -80,7 +80,7 @@ func ExampleTerminal_Call() {
 	// Output:
 	// {"output":"<b>\n","exit_code":2,"error":null}
 	// {"output":"","exit_code":124,"error":"command reached its limit of 200ms and was ended; ask for a longer timeout if it needs more","status":"timeout"}
-	// {"output":"","exit_code":-1,"error":"arguments: unknown field \"comand\"; known are command, background, timeout, ready_port, ready_log, task_id","status":"error"}
+	// {"output":"","exit_code":-1,"error":"arguments: unknown field \"comand\"; known are command, background, timeout, ready_port, ready_log","status":"error"}
 }
 
 // A Tool has what every provider asks for. Here a call is dispatched by name.

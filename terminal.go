@@ -298,7 +298,9 @@ func (t *Terminal) Stats() Stats { return t.reg.stats() }
 type taskKey struct{}
 
 // WithTask returns a context that names the task of the calls made with it,
-// so that the host chooses the environment and a model need not.
+// so that the host chooses the environment and a model need not. An explicit task,
+// such as Request.Task, wins over it; the task_id of a model does not, see
+// [Tool.WithTaskID].
 func WithTask(ctx context.Context, task string) context.Context {
 	return context.WithValue(ctx, taskKey{}, task)
 }

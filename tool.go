@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -75,9 +76,13 @@ func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 }
 
-// WithTaskID returns the tool with a task_id in its schema, for a host that
-// wants the model to choose between environments. Call accepts task_id in any
-// case; a model that is not told of it uses the task of the context.
+// WithTaskID returns the tool with an optional argument task_id, for a host that
+// wants the model to choose between environments. Other tools refuse task_id.
+//
+// The host's task comes first: if the context has the task "a" (see [WithTask]),
+// the task_id "b" is the task "a/b". Whatever its text, a task_id leads to no task
+// whose name does not begin with "a/", so a host should give such names to nothing
+// else. If the context has no task, task_id is the name of the task.
 func (t Tool) WithTaskID() Tool {
 	s := decodeSchema(t.Schema)
 	s.Properties.TaskID = schemaOf("string", "Name of the environment to run in. Files and processes of one are not seen in another.")
@@ -85,7 +90,25 @@ func (t Tool) WithTaskID() Tool {
 		s = s.asStrict()
 	}
 	t.Schema = s.encode()
+	call := t.Call
+	t.Call = func(ctx context.Context, args json.RawMessage) json.RawMessage {
+		return call(context.WithValue(ctx, taskIDKey{}, true), args)
+	}
 	return t
+}
+
+type taskIDKey struct{}
+
+// allowsTaskID reports whether the call came through a tool made by WithTaskID.
+func allowsTaskID(ctx context.Context) bool { return ctx.Value(taskIDKey{}) != nil }
+
+// toolTask returns the task of a tool call with that task_id, "" for none.
+func toolTask(ctx context.Context, taskID string) string {
+	host, _ := TaskFrom(ctx)
+	if host != "" && taskID != "" {
+		return host + "/" + taskID
+	}
+	return cmp.Or(host, taskID, DefaultTask)
 }
 
 // Strict returns the tool with a schema for providers that want every
@@ -186,10 +209,11 @@ func (t *Terminal) Call(ctx context.Context, args json.RawMessage) (answer json.
 			answer = failure(fmt.Errorf("terminal: panic: %v", p))
 		}
 	}()
-	a, err := decodeArguments(args)
+	a, err := decodeArguments(args, allowsTaskID(ctx))
 	if err != nil {
 		return failure(err)
 	}
+	a.task = toolTask(ctx, a.task)
 	if a.background {
 		return t.callBackground(ctx, a)
 	}
@@ -213,13 +237,13 @@ type arguments struct {
 	task       string
 }
 
-var argumentNames = []string{"command", "background", "timeout", "ready_port", "ready_log", "task_id"}
+var argumentNames = []string{"command", "background", "timeout", "ready_port", "ready_log"}
 
 // decodeArguments is strict where a guess could run something else than what
 // was meant: names are exact and occur once. It is lenient where there is
 // nothing to guess: numbers and booleans may be strings, null is absent.
-func decodeArguments(data []byte) (a arguments, err error) {
-	fields, err := decodeFields(data, argumentNames)
+func decodeArguments(data []byte, taskID bool) (a arguments, err error) {
+	fields, err := decodeFields(data, argumentNames, taskID)
 	if err != nil {
 		return a, err
 	}
@@ -262,8 +286,12 @@ func decodeReady(fields map[string]json.RawMessage) (*Ready, error) {
 	return r, r.validate()
 }
 
-// decodeFields splits the arguments of a call, of which names are known.
-func decodeFields(data []byte, names []string) (map[string]json.RawMessage, error) {
+// decodeFields splits the arguments of a call. Known are names and, if taskID is
+// true, task_id.
+func decodeFields(data []byte, names []string, taskID bool) (map[string]json.RawMessage, error) {
+	if taskID {
+		names = append(slices.Clip(names), "task_id")
+	}
 	if !utf8.Valid(data) {
 		return nil, errors.New("arguments: not valid UTF-8")
 	}

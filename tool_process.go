@@ -109,13 +109,13 @@ type processArguments struct {
 	timeout                         time.Duration
 }
 
-var processArgumentNames = []string{"action", "job_id", "data", "signal", "offset", "timeout", "task_id"}
+var processArgumentNames = []string{"action", "job_id", "data", "signal", "offset", "timeout"}
 
 // argumentOf tells which action an argument is for.
 var argumentOf = map[string]string{"data": "write", "signal": "signal", "offset": "log", "timeout": "wait"}
 
-func decodeProcessArguments(data []byte) (a processArguments, err error) {
-	fields, err := decodeFields(data, processArgumentNames)
+func decodeProcessArguments(data []byte, taskID bool) (a processArguments, err error) {
+	fields, err := decodeFields(data, processArgumentNames, taskID)
 	if err != nil {
 		return a, err
 	}
@@ -166,11 +166,11 @@ func (t *Terminal) callProcess(ctx context.Context, args json.RawMessage) (answe
 			answer = failure(fmt.Errorf("process: panic: %v", p))
 		}
 	}()
-	a, err := decodeProcessArguments(args)
+	a, err := decodeProcessArguments(args, allowsTaskID(ctx))
 	if err != nil {
 		return failure(err)
 	}
-	task := taskOf(ctx, a.task)
+	task := toolTask(ctx, a.task)
 	if a.action == "list" {
 		all, err := t.Jobs(ctx, task)
 		if err != nil {

@@ -18,6 +18,7 @@ func TestTheToolsOfJobs(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	tools := term.Tools()
+	tools[0], tools[1] = tools[0].WithTaskID(), tools[1].WithTaskID()
 	call := func(tool int, format string, args ...any) Result {
 		t.Helper()
 		return decodeAnswer(t, tools[tool].Call(t.Context(), json.RawMessage(fmt.Sprintf(format, args...))))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ func TestArgumentsThatAreAccepted(t *testing.T) {
 		`{"command":"ls","timeout":1e-12}`:                                        {command: "ls", timeout: 1},
 		`{"command":"ls","background":true,"ready_port":"80","ready_log":"^x"}`:   {command: "ls", background: true, ready: &Ready{Port: 80, LogPattern: "^x"}},
 	} {
-		got, err := decodeArguments([]byte(in))
+		got, err := decodeArguments([]byte(in), true)
 		assert.NoError(t, err, in)
 		assert.Equal(t, want, got, in)
 	}
@@ -110,7 +111,7 @@ var badArguments = map[string]string{
 	`{"command":"ls","background":true,"ready_port":-1}`:     "whole number",
 	`{"command":"ls","background":true,"ready_log":"["}`:     "pattern",
 	`{"command":"ls","background":true,"ready_log":5}`:       "string",
-	`{"command":"ls","task_id":5}`:                           "task_id",
+	`{"command":"ls","task_id":"x"}`:                         `"task_id"`,
 	"{\"command\":\"\xff\"}":                                 "UTF-8",
 	`{"command":"ls","x":"` + "\x01" + `"}`:                  "invalid",
 }
@@ -215,13 +216,78 @@ func TestTheAnswersOfD5(t *testing.T) {
 	})
 }
 
+// TestTaskID checks that a task_id names a task below the host's, and that only
+// tools made by WithTaskID take one.
+func TestTaskID(t *testing.T) {
+	var opened []string
+	b := &stub{open: func(_ context.Context, task string) error {
+		opened = append(opened, task)
+		return ErrUnavailable // so that the process tool asks no further
+	}}
+	term := newTerminal(t, Config{Backend: b})
+	defer term.Close()
+	plain := func(tool Tool) Tool { return tool }
+	variants := []struct {
+		name   string
+		of     func(Tool) Tool
+		takeID bool
+	}{
+		{"plain", plain, false},
+		{"strict", Tool.Strict, false},
+		{"task id", Tool.WithTaskID, true},
+		{"task id twice", func(tool Tool) Tool { return tool.WithTaskID().WithTaskID() }, true},
+		{"strict, task id", func(tool Tool) Tool { return tool.Strict().WithTaskID() }, true},
+		{"task id, strict", func(tool Tool) Tool { return tool.WithTaskID().Strict() }, true},
+	}
+	calls := []struct{ host, id, task string }{
+		{"", `null`, "default"},
+		{"", `""`, "default"},
+		{"", `"b"`, "b"},
+		{"", `"../b"`, "../b"},
+		{"a", `null`, "a"},
+		{"a", `""`, "a"},
+		{"a", `"b"`, "a/b"},
+		{"a", `"a"`, "a/a"},
+		{"a", `"../b"`, "a/../b"},
+		{"a", `"/b"`, "a//b"},
+		{"a", `"\u0000"`, "a/\x00"},
+		{"a", `"default"`, "a/default"},
+	}
+	for i, args := range []string{`{"command":"x","task_id":%s}`, `{"command":"x","background":true,"task_id":%s}`, `{"action":"list","task_id":%s}`, `{"action":"kill","job_id":"0123456789ab","task_id":%s}`} {
+		for _, v := range variants {
+			tool := v.of(term.Tools()[i/2])
+			for _, c := range calls {
+				opened = nil
+				ctx := t.Context()
+				if c.host != "" {
+					ctx = WithTask(ctx, c.host)
+				}
+				in := fmt.Sprintf(args, c.id)
+				res := decodeAnswer(t, tool.Call(ctx, json.RawMessage(in)))
+				if v.takeID || c.id == "null" {
+					assert.Equal(t, []string{c.task}, opened, "%s: %s in %q", v.name, in, c.host)
+				} else {
+					assert.Contains(t, res.Error, `unknown field "task_id"`, "%s: %s", v.name, in)
+					assert.Empty(t, opened, "%s: %s in %q", v.name, in, c.host)
+				}
+			}
+			if v.takeID {
+				assert.Contains(t, decodeAnswer(t, tool.Call(t.Context(), json.RawMessage(fmt.Sprintf(args, "5")))).Error, "task_id: must be a string")
+			}
+		}
+	}
+	_, err := term.Run(WithTask(t.Context(), "a"), Request{Command: "x", Task: "b"})
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.Equal(t, "b", opened[len(opened)-1], "an explicit task of the host's")
+}
+
 func FuzzArguments(f *testing.F) {
 	for in := range badArguments {
 		f.Add([]byte(in))
 	}
 	f.Add([]byte(`{"command":"ls","background":"true","timeout":"0.25","task_id":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := decodeArguments(data)
+		a, err := decodeArguments(data, true)
 		if err != nil {
 			if !utf8.ValidString(err.Error()) && utf8.Valid(data) {
 				t.Fatalf("message is not valid UTF-8: %q", err)
@@ -240,14 +306,15 @@ func FuzzArguments(f *testing.F) {
 // badProcessArguments are those of the process tool, each with a word that its
 // answer must have.
 var badProcessArguments = map[string]string{
-	``:                               "empty",
-	`{}`:                             "action",
-	`{"action":"stop","job_id":"x"}`: "one of list, poll",
-	`{"action":5}`:                   "action",
-	`{"action":"poll"}`:              "job_id",
-	`{"action":"list","job_id":"x"}`: "job_id",
-	`{"action":"poll","job_id":7}`:   "job_id",
-	`{"action":"poll","job":"x"}`:    "unknown field",
+	``:                                "empty",
+	`{}`:                              "action",
+	`{"action":"stop","job_id":"x"}`:  "one of list, poll",
+	`{"action":5}`:                    "action",
+	`{"action":"poll"}`:               "job_id",
+	`{"action":"list","job_id":"x"}`:  "job_id",
+	`{"action":"poll","job_id":7}`:    "job_id",
+	`{"action":"poll","job":"x"}`:     "unknown field",
+	`{"action":"list","task_id":"x"}`: `unknown field "task_id"`,
 	`{"action":"poll","job_id":"x","data":"y"}`:          "write",
 	`{"action":"poll","job_id":"x","offset":1}`:          "log",
 	`{"action":"poll","job_id":"x","timeout":1}`:         "wait",
