@@ -289,11 +289,11 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 		Stderr: stderr,
 	}
 
-	run, stop := context.WithDeadlineCause(ctx, c.deadline, ErrTimeout)
+	limit := &stopCause{ErrTimeout}
+	run, stop := context.WithDeadlineCause(ctx, c.deadline, limit)
 	defer stop()
-	run, end := context.WithCancelCause(run)
-	defer end(nil)
-	defer context.AfterFunc(e.ctx, func() { end(context.Cause(e.ctx)) })()
+	run, task, release := e.bind(run)
+	defer release()
 
 	began := time.Now()
 	var code int
@@ -317,7 +317,7 @@ func (c *call) execIn(ctx context.Context, e *entry, dir string) error {
 		c.sweep(ctx, e, runID, returned)
 	}
 	if stopped {
-		return c.stopped(ctx, run)
+		return c.stopped(ctx, run, limit, task)
 	}
 	if gone := ping(ctx, e.ex); errors.Is(gone, ErrGone) && !errors.Is(err, ErrGone) {
 		return errors.Join(err, gone)
@@ -361,19 +361,32 @@ func (c *call) sweep(ctx context.Context, e *entry, runID string, returned bool)
 	c.terminal.reg.drop(ctx, e, fmt.Errorf("processes not ended: %w", err))
 }
 
-// stopped is the error of a command that we ended.
-func (c *call) stopped(ctx, run context.Context) error {
-	cause := context.Cause(run)
+// stopCause is the cause of a context that the Terminal itself ended. It is told
+// from other causes by its address: those are the caller's, may be equal to it,
+// and == panics if they are of an uncomparable type.
+type stopCause struct{ error }
+
+func (s *stopCause) Unwrap() error { return s.error }
+
+// ended reports whether s is what ended ctx.
+func (s *stopCause) ended(ctx context.Context) bool {
+	cause, ok := context.Cause(ctx).(*stopCause)
+	return ok && cause == s
+}
+
+// stopped returns the error of a command whose context run has ended. What ended
+// it, if neither the limit nor the task did, is the caller's ctx.
+func (c *call) stopped(ctx, run context.Context, limit, task *stopCause) error {
 	switch {
-	case ctx.Err() != nil && cause == context.Cause(ctx):
-		return cancelled(ctx)
-	case cause == ErrTimeout:
+	case limit.ended(run):
 		text := fmt.Errorf("command reached its limit of %v and was ended; ask for a longer timeout if it needs more", c.req.Timeout)
 		return ended{marked{text, ErrTimeout}, exitTimeout, StatusTimeout}
-	case errors.Is(cause, ErrGone):
+	case !task.ended(run):
+		return cancelled(ctx)
+	case errors.Is(task, ErrGone):
 		return fmt.Errorf("environment was lost while the command ran: %w", ErrGone)
 	default:
-		return ended{fmt.Errorf("command was ended: %w", cause), exitUnknown, StatusClosed}
+		return ended{fmt.Errorf("command was ended: %w", task.error), exitUnknown, StatusClosed}
 	}
 }
 

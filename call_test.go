@@ -2,9 +2,15 @@ package terminal
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -95,4 +101,123 @@ func TestRunInVanishedDir(t *testing.T) {
 		assert.Empty(t, run(t, term, "a").Notice)
 		assert.Equal(t, []string{"/"}, a.ran)
 	})
+}
+
+// errorList is an error that == panics for.
+type errorList []error
+
+func (e errorList) Error() string { return fmt.Sprint([]error(e)) }
+
+// causes are those of a caller's context. None of them may be taken for an end
+// that the Terminal brought about.
+var causes = map[string]error{
+	"a list":                  errorList{io.EOF},
+	"a value that has a list": marked{errorList{io.EOF}, io.EOF},
+	"nil":                     nil,
+	"ErrTimeout":              ErrTimeout,
+	"ErrClosed":               ErrClosed,
+	"another call's":          &stopCause{ErrClosed},
+}
+
+// cancelling returns a Backend whose first Exec of a script with that word cancels
+// with the cause and returns it, and the context that it cancels.
+func cancelling(t *testing.T, word string, cause error) (*stub, context.Context) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	t.Cleanup(func() { cancel(nil) })
+	var done atomic.Bool
+	return &stub{exec: func(run context.Context, c Command) (int, error) {
+		if strings.Contains(c.Script, word) && !done.Swap(true) {
+			cancel(cause)
+			<-run.Done()
+			return -1, context.Cause(run)
+		}
+		return 0, nil
+	}}, ctx
+}
+
+func TestCancelCause(t *testing.T) {
+	for name, cause := range causes {
+		t.Run(name, func(t *testing.T) {
+			terminal := func(word string) (*Terminal, context.Context) {
+				b, ctx := cancelling(t, word, cause)
+				term := newTerminal(t, Config{Backend: b})
+				t.Cleanup(func() { _ = term.Close() })
+				return term, ctx
+			}
+			cancelled := func(err error) {
+				t.Helper()
+				require.ErrorIs(t, err, context.Canceled)
+				assert.Contains(t, err.Error(), "cancelled")
+				if cause != nil {
+					assert.Contains(t, err.Error(), cause.Error())
+				}
+			}
+			term, ctx := terminal("word")
+			res, err := term.Run(ctx, Request{Command: "word"})
+			cancelled(err)
+			assert.Equal(t, 130, res.ExitCode)
+			assert.Equal(t, StatusCancelled, res.Status)
+			res, err = term.Run(ctx, Request{Command: "again"}) // ended before it begins
+			cancelled(err)
+			assert.Equal(t, StatusCancelled, res.Status)
+
+			term, ctx = terminal("tj_follow")
+			_, err = term.Start(ctx, Request{Command: "x", Ready: &Ready{LogPattern: "never"}})
+			cancelled(err)
+			_, err = term.Start(ctx, Request{Command: "x"})
+			cancelled(err)
+
+			term, ctx = terminal("")
+			_, err = term.ReadFile(ctx, "", "/file")
+			cancelled(err)
+			_, err = term.ReadFile(ctx, "", "/file")
+			cancelled(err)
+			term, ctx = terminal("")
+			cancelled(term.CopyTo(ctx, "", t.TempDir(), "/dir"))
+			term, ctx = terminal("")
+			cancelled(term.CopyFrom(ctx, "", "/dir", filepath.Join(t.TempDir(), "dir")))
+		})
+	}
+}
+
+// TestEndedByTerminal checks that a caller's context that ends as well, and later,
+// does not change how a command was ended.
+func TestEndedByTerminal(t *testing.T) {
+	for name, tc := range map[string]struct {
+		limit  time.Duration
+		end    func(*Terminal)
+		code   int
+		status Status
+		err    error
+	}{
+		"limit":  {time.Millisecond, func(*Terminal) {}, 124, StatusTimeout, ErrTimeout},
+		"closed": {time.Minute, func(term *Terminal) { go term.Close() }, -1, StatusClosed, ErrClosed},
+		"lost": {time.Minute, func(term *Terminal) {
+			term.reg.mu.Lock()
+			e := term.reg.entries[DefaultTask]
+			term.reg.mu.Unlock()
+			term.reg.drop(context.Background(), e, ErrGone)
+		}, -1, StatusLost, ErrGone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			var term *Terminal
+			var done atomic.Bool
+			term = newTerminal(t, Config{Backend: &stub{exec: func(run context.Context, _ Command) (int, error) {
+				if !done.Swap(true) {
+					tc.end(term)
+					<-run.Done()
+					cancel(errorList{io.EOF})
+				}
+				return -1, errors.New("ended")
+			}}})
+			defer term.Close()
+			res, err := term.Run(ctx, Request{Command: "x", Timeout: tc.limit})
+			require.ErrorIs(t, err, tc.err)
+			assert.NotErrorIs(t, err, context.Canceled)
+			assert.Equal(t, tc.code, res.ExitCode)
+			assert.Equal(t, tc.status, res.Status)
+		})
+	}
 }

@@ -195,15 +195,14 @@ func (c *call) moveFiles(ctx context.Context, do func(context.Context, FileSyste
 	e, err := t.reg.acquire(ctx, c.req.Task)
 	if err != nil {
 		if ctx.Err() != nil {
-			return fileStopped(ctx, ctx)
+			return fileCancelled(ctx)
 		}
 		return err
 	}
 	defer t.reg.release(e)
 	c.backend = e.backend
-	run, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	defer context.AfterFunc(e.ctx, func() { end(context.Cause(e.ctx)) })()
+	run, task, release := e.bind(ctx)
+	defer release()
 
 	through := &execFiles{ex: e.ex, env: t.cfg.Env}
 	returned, err := bounded(run, "move files", func() error {
@@ -240,8 +239,11 @@ func (c *call) moveFiles(ctx context.Context, do func(context.Context, FileSyste
 			t.reg.lose(c.req.Task, true)
 		}
 	}
-	if stopped {
-		return fileStopped(ctx, run)
+	switch {
+	case stopped && task.ended(run):
+		return fmt.Errorf("ended: %w", task.error)
+	case stopped:
+		return fileCancelled(ctx)
 	}
 	return err
 }
@@ -262,13 +264,9 @@ func (c *call) tidy(ctx context.Context, e *entry, f *execFiles, returned bool) 
 	f.clean(ctx)
 }
 
-// fileStopped is the error of a transfer that we ended.
-func fileStopped(ctx, run context.Context) error {
-	cause := context.Cause(run)
-	if ctx.Err() != nil && cause == context.Cause(ctx) {
-		return marked{fmt.Errorf("cancelled: %w", cause), ctx.Err()}
-	}
-	return fmt.Errorf("ended: %w", cause)
+// fileCancelled returns the error of a transfer whose caller gave it up.
+func fileCancelled(ctx context.Context) error {
+	return marked{fmt.Errorf("cancelled: %w", context.Cause(ctx)), ctx.Err()}
 }
 
 // hostError is an error with a path on this machine.
@@ -354,7 +352,7 @@ func (t *Terminal) CopyFrom(ctx context.Context, task, src, dst string) error {
 		err := f.CopyFrom(ctx, name, w)
 		w.CloseWithError(err)
 		cause := <-unpacked
-		if err == nil || cause != nil && !errors.Is(cause, err) && ctx.Err() == nil {
+		if err == nil || cause != nil && ctx.Err() == nil && !errors.Is(cause, err) {
 			return cause // which came first, or there is no other
 		}
 		return err

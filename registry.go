@@ -75,6 +75,21 @@ type entry struct {
 	prev, next *entry               // place in idle, nil if none
 }
 
+// bind returns a context that ends with ctx, or with the task, and then for the
+// cause taskEnd. The caller must call release when it is done.
+func (e *entry) bind(ctx context.Context) (run context.Context, taskEnd *stopCause, release func()) {
+	taskEnd = new(stopCause)
+	run, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(e.ctx, func() {
+		taskEnd.error = context.Cause(e.ctx) // ErrClosed or ErrGone
+		end(taskEnd)
+	})
+	return run, taskEnd, func() {
+		stop()
+		end(nil)
+	}
+}
+
 func newRegistry(cfg Config) *registry {
 	r := &registry{
 		backend:     cfg.Backend,
