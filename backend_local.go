@@ -25,6 +25,10 @@ const (
 	drainMax  = time.Second            // and at the latest then
 )
 
+// defaultPipeCapacity is how many bytes a pipe holds unless somebody changed
+// that: 64 KiB on Linux, and at most that on other systems.
+const defaultPipeCapacity = 64 << 10
+
 // Local runs commands as processes of this machine, with the rights of this
 // process. It is not a sandbox: tasks are kept apart by nothing but their
 // working directories. The zero value is ready to use.
@@ -336,19 +340,14 @@ func (p *localProcess) reap() int {
 	return exitCode(p.cmd.ProcessState)
 }
 
-// drain returns when what was written before the exit has been given on.
+// drain returns when everything written before the exit has been passed on. Only
+// a writer that blocks ends it earlier.
 func (p *localProcess) drain() {
 	for _, pump := range p.pumps {
 		pump.exit()
 	}
-	limit := time.NewTimer(drainMax + drainIdle)
-	defer limit.Stop()
 	for _, pump := range p.pumps {
-		select {
-		case <-pump.drained:
-		case <-limit.C: // a writer blocks
-			return
-		}
+		awaitOutput(pump.drained, !pump.interruptible, pump.w)
 	}
 }
 
@@ -357,25 +356,34 @@ func (p *localProcess) drain() {
 // because closing the pipe would kill it at its next write.
 type pump struct {
 	r       *os.File
-	w       io.Writer
+	w       *outputWriter
 	exiting atomic.Bool
-	drained chan struct{} // closed when all that was written before the exit has been given on
+	drained chan struct{} // closed when everything written before the exit has been passed on
+
+	// interruptible reports whether r has read deadlines; set by exit, and only
+	// used by its caller. Windows pipes have none, so there a pump notices
+	// nothing but end of file, and waiting for it is bounded by time.
+	interruptible bool
 }
 
 func newPump(r *os.File, w io.Writer) *pump {
-	return &pump{r: r, w: w, drained: make(chan struct{})}
+	return &pump{r: r, w: &outputWriter{w: w}, drained: make(chan struct{})}
 }
 
 // exit tells the pump that the command's shell has exited.
 func (p *pump) exit() {
 	p.exiting.Store(true)
-	_ = p.r.SetReadDeadline(time.Now()) // interrupts the read under way
+	err := p.r.SetReadDeadline(time.Now()) // interrupts the read under way
+	p.interruptible = !errors.Is(err, os.ErrNoDeadline)
 }
 
 func (p *pump) run() {
 	defer p.r.Close()
-	buf := make([]byte, 64<<10) // what a Linux pipe holds
+	buf := make([]byte, defaultPipeCapacity)
 	open := p.copy(buf, func() bool { return p.exiting.Load() })
+	if open {
+		open = p.copyReady(buf)
+	}
 	if open {
 		open = p.copyIdle(buf)
 	}
@@ -403,9 +411,31 @@ func (p *pump) copy(buf []byte, stop func() bool) (open bool) {
 	}
 }
 
-// copyIdle goes on until nothing came for drainIdle, and for drainMax at most.
-// The deadline of a read may pass before a busy machine gets to the read, so
-// the pipe is looked into once more before it is called idle.
+// copyReady copies what is in the pipe, and returns false at its end. No time
+// limit applies, because this is where the output from before the exit may be. A
+// survivor can keep the pipe from ever being empty; once as many bytes as the
+// pipe holds have been read, the rest was written after the exit.
+func (p *pump) copyReady(buf []byte) (open bool) {
+	_ = p.r.SetReadDeadline(time.Time{}) // an expired one makes every read fail
+	for left := pipeCapacity(p.r); left > 0; {
+		n, err := readReady(p.r, buf)
+		if n > 0 {
+			_, _ = p.w.Write(buf[:n])
+			left -= n
+		}
+		if err != nil {
+			return false
+		}
+		if n <= 0 {
+			return true
+		}
+	}
+	return true
+}
+
+// copyIdle copies what survivors write until nothing came for drainIdle, but at
+// most for drainMax. The deadline of a read may pass before a busy machine gets
+// to the read, so the pipe is checked once more before it is considered idle.
 func (p *pump) copyIdle(buf []byte) (open bool) {
 	for end := time.Now().Add(drainMax); ; {
 		_ = p.r.SetReadDeadline(time.Now().Add(drainIdle))

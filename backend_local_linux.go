@@ -28,6 +28,20 @@ func (p *localProcess) watch() {
 	}
 }
 
+// pipeCapacity returns how many bytes the pipe holds. A command may have changed
+// that with F_SETPIPE_SZ.
+func pipeCapacity(r *os.File) int {
+	size := defaultPipeCapacity
+	if conn, err := r.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) {
+			if n, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0); err == nil {
+				size = n
+			}
+		})
+	}
+	return size
+}
+
 // members are the command's processes that have not exited. Those seen before
 // stay in, though the parent they were known by may have exited since.
 func (p *localProcess) members() kin {

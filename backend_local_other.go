@@ -4,6 +4,7 @@ package terminal
 
 import (
 	"context"
+	"os"
 	"syscall"
 )
 
@@ -20,6 +21,10 @@ func (p *localProcess) watch() {
 func (p *localProcess) alive() bool { return syscall.Kill(-p.cmd.Process.Pid, 0) == nil }
 
 func (p *localProcess) signal(sig syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, sig) }
+
+// pipeCapacity returns the most that a pipe holds: there is no portable way to
+// ask for it.
+func pipeCapacity(*os.File) int { return defaultPipeCapacity }
 
 // survived has nothing to find a survivor by.
 func (p *localProcess) survived() bool { return false }

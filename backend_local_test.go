@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -250,4 +252,56 @@ func TestAFileAsInputIsHandedOver(t *testing.T) {
 	res, err := term.Run(t.Context(), Request{Command: "cat", Stdin: f})
 	require.NoError(t, err)
 	assert.Equal(t, "from a file", res.Output)
+}
+
+// With one processor and many goroutines, the one that reads a command's output
+// may not be scheduled for seconds after the exit.
+func TestLocalOutputOnBusyScheduler(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	stop := make(chan struct{})
+	var spinners, commands sync.WaitGroup
+	for range 60 {
+		spinners.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	term := newTerminal(t, Config{})
+	results := make([]Result, 40)
+	for i := range results {
+		commands.Go(func() {
+			var err error
+			results[i], err = term.Run(t.Context(), Request{Command: fmt.Sprintf("echo %d; sleep 0.1", i)})
+			assert.NoError(t, err)
+		})
+	}
+	commands.Wait()
+	close(stop)
+	spinners.Wait()
+	assert.NoError(t, term.Close())
+	for i, res := range results {
+		assert.Equal(t, strconv.Itoa(i)+"\n", res.Output)
+		assert.Empty(t, res.Notice)
+	}
+}
+
+// A reader of the live output that blocks costs its own copy only: the result has
+// all that was in the pipe when the shell exited.
+func TestLocalOutputWithBlockedLiveReader(t *testing.T) {
+	r, w := io.Pipe() // nobody reads
+	defer r.Close()
+	term := newTerminal(t, Config{MaxOutput: 200_000})
+	began := time.Now()
+	res, err := term.Run(t.Context(), Request{Command: "echo first; sleep 0.2; head -c 60000 /dev/zero | tr '\\0' x; echo last", Stdout: w})
+	require.NoError(t, err)
+	assert.Less(t, time.Since(began), 5*time.Second)
+	assert.Equal(t, "first\n"+strings.Repeat("x", 60000)+"last\n", res.Output)
+	assert.Equal(t, "a reader of the live output blocked, so its copy is incomplete; this output is not", res.Notice)
+	require.NoError(t, r.Close())
+	require.NoError(t, term.Close())
 }

@@ -43,7 +43,8 @@ func (p *localProcess) end() {
 	<-p.exited
 }
 
-// readReady reads what is in the pipe now: 0 and no error if that is nothing.
+// readReady reads what is in the pipe now. It returns 0 and no error if the pipe
+// is empty but not at its end.
 func readReady(r *os.File, buf []byte) (n int, err error) {
 	conn, err := r.SyscallConn()
 	if err != nil {
@@ -51,13 +52,17 @@ func readReady(r *os.File, buf []byte) (n int, err error) {
 	}
 	var readErr error
 	err = conn.Read(func(fd uintptr) bool {
-		n, readErr = syscall.Read(int(fd), buf) // the runtime made it non-blocking
-		return true
+		for {
+			n, readErr = syscall.Read(int(fd), buf) // the runtime made it non-blocking
+			if readErr != syscall.EINTR {
+				return true
+			}
+		}
 	})
 	switch {
 	case err != nil:
 		return 0, err
-	case readErr == syscall.EAGAIN || readErr == syscall.EINTR:
+	case readErr == syscall.EAGAIN:
 		return 0, nil
 	case readErr != nil:
 		return 0, readErr

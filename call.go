@@ -138,7 +138,12 @@ func merge(layers ...map[string]string) map[string]string {
 // never tried again.
 func (c *call) run(ctx context.Context) error {
 	c.out = newOutput(c.terminal.cfg.MaxOutput, c.terminal.cfg.KeepHead)
-	defer func() { c.result.Output, c.result.Omitted = c.out.end() }()
+	defer func() {
+		c.result.Output, c.result.Omitted = c.out.end()
+		if text := c.out.notice(); text != "" {
+			c.notice(text)
+		}
+	}()
 	for attempt := 0; ; attempt++ {
 		err := c.attempt(ctx)
 		if err == nil || attempt == len(retryDelays) || !retryable(err) {

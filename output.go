@@ -190,10 +190,12 @@ func (r *ring) bytes() []byte {
 // copies a caller asked for. Writers that come late, because a process
 // outlived its command, are listened to and ignored.
 type output struct {
-	mu      sync.Mutex // guards the next three; never held while a live copy is written
+	mu      sync.Mutex // guards the next five; never held while a live copy is written
 	capture *capture
 	bytes   int64 // captured; fixed at the end
 	ended   bool
+	cut     bool // a live copy has not been given everything
+	gap     bool // and the capture neither, perhaps
 
 	live []*stream // fixed before the command starts
 }
@@ -216,6 +218,7 @@ func (o *output) stream(live io.Writer) *stream {
 	s := &stream{output: o, copy: live}
 	if live != nil {
 		s.busy = make(chan struct{}, 1)
+		s.dropped = make(chan struct{})
 		o.live = append(o.live, s)
 	}
 	return s
@@ -243,9 +246,27 @@ func (o *output) end() (text string, omitted int) {
 		case s.busy <- struct{}{}:
 			<-s.busy
 		case <-time.After(liveGrace):
+			o.mu.Lock()
+			o.cut = true
+			o.gap = o.gap || !s.isDropped() // its Write still blocks, and so does who called it
+			o.mu.Unlock()
 		}
 	}
 	return text, omitted
+}
+
+// notice returns what there is to say, after the end, of live copies that
+// blocked; "" if none did.
+func (o *output) notice() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.gap:
+		return "a reader of the live output blocked, so its copy and this output may be incomplete"
+	case o.cut:
+		return "a reader of the live output blocked, so its copy is incomplete; this output is not"
+	}
+	return ""
 }
 
 // keep captures p, and reports whether the command is still being listened to.
@@ -268,8 +289,37 @@ func (o *output) listening() bool {
 // stream is one of a command's two output streams.
 type stream struct {
 	*output
-	busy chan struct{} // holds a token while copy is used
-	copy io.Writer     // nil: none, or it failed
+	busy    chan struct{} // holds a token while copy or buf is used
+	copy    io.Writer     // nil: none, or it failed
+	buf     []byte        // what copy is given: a Write that stops waiting for it takes its own bytes back
+	drop    sync.Once
+	dropped chan struct{} // closed by DropLive
+}
+
+// DropLive gives up the live copy, see liveDropper.
+func (s *stream) DropLive() {
+	if s.busy != nil {
+		s.drop.Do(func() { close(s.dropped) })
+	}
+}
+
+// skip records that the copy is not given something.
+func (s *stream) skip() {
+	if !s.isDropped() {
+		return // it failed, or the command has ended
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut = true
+}
+
+func (s *stream) isDropped() bool {
+	select {
+	case <-s.dropped:
+		return true
+	default:
+		return false
+	}
 }
 
 // Write never fails: a live copy that does is dropped, and the command goes on.
@@ -277,12 +327,29 @@ func (s *stream) Write(p []byte) (int, error) {
 	if !s.keep(p) || s.busy == nil {
 		return len(p), nil
 	}
-	s.busy <- struct{}{}
-	defer func() { <-s.busy }()
-	if s.copy != nil && s.listening() {
-		if _, err := s.copy.Write(p); err != nil {
+	select {
+	case s.busy <- struct{}{}:
+	case <-s.dropped:
+		s.skip()
+		return len(p), nil
+	}
+	if s.isDropped() || s.copy == nil || !s.listening() {
+		<-s.busy
+		s.skip()
+		return len(p), nil
+	}
+	s.buf = append(s.buf[:0], p...)
+	done := make(chan struct{})
+	go func() { // ends when the copy takes it; holds the token until then
+		if _, err := s.copy.Write(s.buf); err != nil {
 			s.copy = nil
 		}
+		<-s.busy
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-s.dropped:
 	}
 	return len(p), nil
 }
