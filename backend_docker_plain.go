@@ -84,6 +84,7 @@ type plainExec struct {
 	x      *dockerExecutor
 	id     string
 	conn   client.HijackedResponse
+	output []*outputWriter
 	ended  chan struct{} // closed when its output has ended
 	reader error         // how, set before
 }
@@ -97,10 +98,11 @@ func (x *dockerExecutor) startPlain(ctx context.Context, options client.ExecCrea
 	if err != nil {
 		return nil, err
 	}
-	e := &plainExec{x: x, id: created.ID, conn: a.HijackedResponse, ended: make(chan struct{})}
+	out, errs := &outputWriter{w: orDiscard(stdout)}, &outputWriter{w: orDiscard(stderr)}
+	e := &plainExec{x: x, id: created.ID, conn: a.HijackedResponse, output: []*outputWriter{out, errs}, ended: make(chan struct{})}
 	go func() {
 		defer close(e.ended)
-		_, e.reader = stdcopy.StdCopy(orDiscard(stdout), orDiscard(stderr), e.conn.Reader)
+		_, e.reader = stdcopy.StdCopy(out, errs, e.conn.Reader)
 	}()
 	if stdin != nil {
 		go func() { // ends with the reader, or at the first write after the end
@@ -152,12 +154,10 @@ func (e *plainExec) wait(ctx context.Context) (int, error) {
 	}
 }
 
-// drain gives what was written before the end time to arrive.
+// drain gives what was written before the end time to arrive. That is bounded by
+// time, because the Engine says nothing about what is still on its way.
 func (e *plainExec) drain() {
-	select {
-	case <-e.ended:
-	case <-time.After(drainMax):
-	}
+	awaitOutput(e.ended, true, e.output...)
 	e.conn.Close()
 	<-e.ended
 }
