@@ -7,6 +7,7 @@
 #	          own session and group, so that a signal reaches the job alone
 #	in        the job's input; keeper is the process that holds it open, and
 #	          kept tells that it heeds USR1
+#	reader    the process id of the dd or cat that moves the output to the log
 #	alive     a FIFO that only this shell holds open: its end of file is our end
 #	log       the output; log.N is an older part of it that begins at byte N
 #	room      is for exit, if the disk is full by then
@@ -40,6 +41,7 @@ tj_keep() {
 	tj_start=0 tj_old=
 	while :; do
 		LC_ALL=C dd bs=16384 count="$tj_count" <&7 >>"$tj_dir/log" 2>"$tj_dir/dd" 4>&- 7<&- &
+		echo $! >"$tj_dir/reader"
 		tj_stay
 		case $tj_status in 129 | 130 | 137 | 143) continue ;; esac # by somebody's pkill dd
 		tj_in= tj_out=
@@ -79,6 +81,50 @@ tj_stay() {
 		tj_hit=
 		wait $!
 		tj_status=$?
+	done
+}
+
+# tj_empty reports whether the pipe is empty and all that was in it is in the log:
+# its reader sleeps in a read of a pipe. If /proc/PID/wchan is missing or 0, any
+# sleep counts. Without /proc there is no way to tell, so the answer is yes.
+tj_empty() {
+	[ -r /proc/self/stat ] && [ ! -e "$tj_dir/full" ] || return 0
+	tj_pid= tj_stat= tj_wchan=
+	read -r tj_pid <"$tj_dir/reader"
+	[ -n "$tj_pid" ] && read -r tj_stat <"/proc/$tj_pid/stat" || return
+	case ${tj_stat##*)} in " S "*) ;; *) return 1 ;; esac
+	read -r tj_wchan <"/proc/$tj_pid/wchan" # fails even then, as there is no newline
+	case $tj_wchan in "" | 0 | *pipe*) ;; *) return 1 ;; esac
+} 2>/dev/null
+
+# tj_drain waits until everything written before the job's end is in the log.
+# Mostly the pipe is at its end at once. If survivors hold it open, their output
+# is waited for until the log has not grown for 100 ms, but at most about 1 s.
+# Neither limit applies before the pipe was found empty, or the log has grown by
+# what a pipe and dd hold (64 and 16 KiB): on a busy machine dd may not run for
+# longer than that. After about 30 s, dd is considered stuck in its write.
+tj_drain() {
+	tj_n=0 tj_idle=0 tj_seen= tj_grown=0 tj_old=
+	while [ ! -e "$tj_dir/eof" ]; do
+		sleep 0.01 2>/dev/null || { sleep 1; tj_n=$((tj_n + 99)) tj_idle=9; }
+		tj_n=$((tj_n + 1)) tj_idle=$((tj_idle + 1))
+		! tj_empty || tj_seen=1
+		[ -z "$tj_old" ] || [ $tj_idle -ge 10 ] || continue
+		[ ! -e "$tj_dir/eof" ] || break
+		tj_idle=0
+		tj_size=$(wc -c <"$tj_dir/log")
+		tj_size=$((${tj_size:-0}))
+		if [ "$tj_size" = "$tj_old" ]; then
+			[ -z "$tj_seen" ] || break
+		elif [ -n "$tj_old" ]; then
+			[ "$tj_size" -gt "$tj_old" ] || tj_old=0 # a new part of the log
+			tj_grown=$((tj_grown + tj_size - tj_old))
+			[ $tj_grown -le 81920 ] || tj_seen=1
+		fi
+		tj_old=$tj_size
+		if [ $tj_n -ge 60 ] && [ -n "$tj_seen" ] || [ $tj_n -ge 2000 ]; then
+			break
+		fi
 	done
 }
 
@@ -124,11 +170,7 @@ echo "$tj_code" >"$tj_dir/code"
 exec 6>&-
 tj_ended=$(date +%s.%N)
 [ -z "$tj_dog" ] || kill -KILL "-$tj_dog" || kill -KILL "$tj_dog"
-tj_n=0
-while [ ! -e "$tj_dir/eof" ] && [ $tj_n -lt 6 ]; do
-	sleep 0.01 || sleep 1
-	tj_n=$((tj_n + 1))
-done
+tj_drain
 tj_exit="$tj_code $tj_began $tj_ended"
 echo "$tj_exit" >"$tj_dir/exit" || { # what overwrites takes no room of a full disk
 	echo "$tj_exit" 1<>"$tj_dir/room" && mv -f "$tj_dir/room" "$tj_dir/exit"

@@ -773,3 +773,34 @@ func TestWaitingForAJobTakesTheTimeItWasGiven(t *testing.T) {
 	assert.Equal(t, verdictLate, v)
 	assert.Less(t, time.Since(began), 4*time.Second)
 }
+
+// The log is complete when Wait returns, however late its dd gets to run.
+func TestJobWaitReturnsAfterLogIsComplete(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\n" + lookPath(t, "sleep") + " 0.3\nexec " + lookPath(t, "dd") + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "dd"), []byte(script), 0o755))
+	for _, sh := range []string{"dash", "bash", "busybox"} {
+		for name, command := range map[string]string{
+			"end of file":          "echo out; exit 3",
+			"survivor":             "sleep 1000 & echo out; exit 3",
+			"survivor that writes": "(while sleep 0.02; do echo more; done) & echo out; exit 3",
+		} {
+			t.Run(sh+" "+name, func(t *testing.T) {
+				t.Parallel()
+				shell, err := exec.LookPath(sh)
+				if err != nil {
+					t.Skip(err)
+				}
+				path := t.TempDir()
+				require.NoError(t, os.Symlink(shell, filepath.Join(path, "sh")))
+				term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + path + ":" + os.Getenv("PATH")}})
+				defer term.Close()
+				began := time.Now()
+				code, log := finish(t, start(t, term, command))
+				assert.Less(t, time.Since(began), 10*time.Second)
+				assert.Equal(t, 3, code)
+				assert.True(t, strings.HasPrefix(log, "out\n"), "%q", log)
+			})
+		}
+	}
+}
