@@ -108,6 +108,7 @@ func (x *dockerExecutor) attach(ctx context.Context) (*shell, func() error, erro
 func (x *dockerExecutor) dial(ctx context.Context) (*shell, error) {
 	created, err := x.daemon.ExecCreate(ctx, x.id, client.ExecCreateOptions{
 		Cmd:          lane.Argv(x.docker.Shell),
+		WorkingDir:   "/", // the container's own may have been removed, and then no exec starts
 		AttachStdin:  true,
 		AttachStdout: true,
 		AttachStderr: true,

@@ -167,6 +167,7 @@ func (x *dockerExecutor) execAs(ctx context.Context, user string, argv []string,
 	var out strings.Builder
 	e, err := x.startPlain(ctx, client.ExecCreateOptions{
 		User:         user,
+		WorkingDir:   "/", // see dial
 		Cmd:          argv,
 		AttachStdin:  stdin != nil,
 		AttachStdout: true,
