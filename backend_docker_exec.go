@@ -12,6 +12,9 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -220,14 +223,35 @@ func (x *dockerExecutor) output(ctx context.Context, dir, script string, env map
 // makeDir makes dir for the user. Where the user may not, the daemon does:
 // root has no capabilities in the container of somebody else.
 func (x *dockerExecutor) makeDir(ctx context.Context, dir string) error {
-	text, err := x.output(ctx, "/", makeDirScript, map[string]string{"TERMINAL_DIR": dir})
+	answer := newShortAnswer(maxAnswer)
+	said := newOutput(maxSaid, 0)
+	stderr, _ := said.streams(nil, nil)
+	code, err := x.Exec(ctx, Command{
+		Script: answer.frame(makeDirScript),
+		Dir:    "/",
+		Env:    merge(interactive, map[string]string{"TERMINAL_DIR": dir, RunIDEnv: newRunID()}),
+		Stdout: answer,
+		Stderr: stderr,
+	})
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		text, _ := said.end()
+		return fmt.Errorf("code %d: %s", code, strings.TrimSpace(text))
+	}
+	text, err := answer.text()
 	if err != nil || text == "" {
 		return err
 	}
-	leaf := tar.Header{Typeflag: tar.TypeDir, Name: strings.Trim(path.Clean(dir), "/"), Mode: 0o755}
-	if _, err := fmt.Sscan(text, &leaf.Uid, &leaf.Gid); err != nil {
-		return fmt.Errorf("%q: %w", text, err)
+	users, err := parseUsers(text)
+	if err != nil {
+		return err
 	}
+	if len(users) != 1 {
+		return fmt.Errorf("not one user: %q", clip(text))
+	}
+	leaf := tar.Header{Typeflag: tar.TypeDir, Name: strings.Trim(path.Clean(dir), "/"), Mode: 0o755, Uid: users[0].uid, Gid: users[0].gid}
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
 	if err := errors.Join(w.WriteHeader(&leaf), w.Close()); err != nil {
@@ -237,12 +261,66 @@ func (x *dockerExecutor) makeDir(ctx context.Context, dir string) error {
 	return err
 }
 
-// makeDirScript prints the user's ids if the user cannot make the directory.
+// makeDirScript prints the user's uid:gid if the user cannot make the directory.
 const makeDirScript = `[ -d "$TERMINAL_DIR" ] || mkdir -p "$TERMINAL_DIR" 2>/dev/null || {
 	while read -r key real effective rest; do
-		case $key in Uid: | Gid:) echo "$effective" ;; esac
+		case $key in
+		Uid:) uid=$effective ;;
+		Gid:) echo "$uid:$effective" ;;
+		esac
 	done </proc/self/status
 }`
+
+// user is a user of a container, by numbers.
+type user struct{ uid, gid int }
+
+func (u user) String() string { return fmt.Sprintf("%d:%d", u.uid, u.gid) }
+
+// maxUsers bounds how many users a container may name, because each costs an
+// exec.
+const maxUsers = 16
+
+var userLine = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
+
+// parseUsers reads lines of uid:gid.
+func parseUsers(text string) ([]user, error) {
+	var users []user
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		uid, gid, _ := strings.Cut(line, ":")
+		u, err1 := strconv.ParseUint(uid, 10, 31)
+		g, err2 := strconv.ParseUint(gid, 10, 31)
+		if !userLine.MatchString(line) || err1 != nil || err2 != nil {
+			return nil, fmt.Errorf("not a user: %q", clip(line))
+		}
+		if len(users) == maxUsers {
+			return nil, fmt.Errorf("more than %d users", maxUsers)
+		}
+		users = append(users, user{int(u), int(g)})
+	}
+	return users, nil
+}
+
+// runsAsRoot reports whether commands run as root. The daemon knows, where what
+// runs in the container might lie.
+func (x *dockerExecutor) runsAsRoot(ctx context.Context) (bool, error) {
+	if x.docker.User != "" {
+		return isRootUser(x.docker.User), nil
+	}
+	found, err := x.daemon.ContainerInspect(ctx, x.id, client.ContainerInspectOptions{})
+	if err != nil {
+		return false, err
+	}
+	return found.Container.Config != nil && isRootUser(found.Container.Config.User), nil
+}
+
+// isRootUser reports whether a user, as Docker.User and the USER of an image name
+// it, is root.
+func isRootUser(user string) bool {
+	name, _, _ := strings.Cut(user, ":")
+	uid, err := strconv.ParseUint(name, 10, 32)
+	return name == "" || name == "root" || err == nil && uid == 0
+}
 
 // lost books the end of the main process, with what the daemon knows of it. It
 // may know of the end a little later, or not at all.
@@ -384,15 +462,27 @@ func (x *dockerExecutor) Kill(ctx context.Context, runID string) error {
 	if x.plain {
 		return x.killAs(ctx, x.docker.User, runID)
 	}
-	strangers, err := x.shells.script(ctx, "(\n"+sweepScript(runID)+"\n) || exit\n"+strangersSource)
+	answer, err := x.shells.script(ctx, "(\n"+sweepScript(runID)+"\n) || exit\n"+strangersSource, maxAnswer)
+	var strangers []user
+	if err == nil {
+		strangers, err = parseUsers(answer)
+	}
+	if err == nil && slices.ContainsFunc(strangers, func(u user) bool { return u.uid == 0 }) {
+		// A user who is not root has no processes of root's, and must not be
+		// able to have root run a program of the container.
+		var root bool
+		if root, err = x.runsAsRoot(ctx); !root {
+			strangers = slices.DeleteFunc(strangers, func(u user) bool { return u.uid == 0 })
+		}
+	}
 	if err != nil {
 		if gone := x.Ping(ctx); gone != nil {
 			return gone
 		}
 		return fmt.Errorf("docker: kill run: %w", err)
 	}
-	for _, user := range strings.Fields(strangers) {
-		if err := x.killAs(ctx, user, runID); err != nil {
+	for _, stranger := range strangers {
+		if err := x.killAs(ctx, stranger.String(), runID); err != nil {
 			return err
 		}
 	}

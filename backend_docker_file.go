@@ -4,7 +4,6 @@ package terminal
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -105,18 +104,24 @@ func (x *dockerExecutor) filing(ctx context.Context, f func(context.Context) err
 // place asks the container whether the archive API can have a name's tree, and
 // where that is. What is wrong with it otherwise, Exec will say.
 func (x *dockerExecutor) place(ctx context.Context, way, name string) (at string, gid int, err error) {
-	var out bytes.Buffer
-	err = (&execFiles{ex: x}).do(ctx, "place", name, nil, &out, "fs_for", way)
+	root, err := x.runsAsRoot(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	if !root {
+		return "", 0, errors.ErrUnsupported // whatever the container says
+	}
+	text, err := (&execFiles{ex: x}).ask(ctx, "place", name, "fs_for", way)
 	if isPathError(err) {
 		return "", 0, errors.ErrUnsupported
 	}
 	if err != nil {
 		return "", 0, err
 	}
-	id, at, ok := strings.Cut(strings.TrimSuffix(out.String(), "\n"), " ")
-	gid, err = strconv.Atoi(id)
-	if !ok || err != nil || !path.IsAbs(at) {
+	id, at, _ := strings.Cut(text, " ")
+	group, err := strconv.ParseUint(id, 10, 31)
+	if err != nil || !path.IsAbs(at) || path.Clean(at) != at {
 		return "", 0, errors.ErrUnsupported
 	}
-	return at, gid, nil
+	return at, int(group), nil
 }

@@ -162,9 +162,10 @@ func (e *plainExec) drain() {
 	<-e.ended
 }
 
-// execAs runs a program of ours as a user, and returns what it prints.
+// execAs runs a program of ours as a user, and returns the end of what it prints.
 func (x *dockerExecutor) execAs(ctx context.Context, user string, argv []string, stdin io.Reader) (string, int, error) {
-	var out strings.Builder
+	said := newOutput(maxSaid, 0)
+	w, _ := said.streams(nil, nil)
 	e, err := x.startPlain(ctx, client.ExecCreateOptions{
 		User:         user,
 		WorkingDir:   "/", // see dial
@@ -172,11 +173,12 @@ func (x *dockerExecutor) execAs(ctx context.Context, user string, argv []string,
 		AttachStdin:  stdin != nil,
 		AttachStdout: true,
 		AttachStderr: true,
-	}, stdin, &out, &out)
+	}, stdin, w, w)
 	if err != nil {
 		return "", 0, err
 	}
 	code, err := e.wait(ctx)
 	e.drain()
-	return out.String(), code, err
+	text, _ := said.end()
+	return text, code, err
 }

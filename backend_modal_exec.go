@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,16 +90,18 @@ func (x *modalExecutor) start(ctx context.Context, o opening) error {
 	if o.dir == "" || o.dir == "/" || o.dir == "/tmp" {
 		return nil
 	}
-	var said bytes.Buffer
+	said := newOutput(maxSaid, 0)
+	w, _ := said.streams(nil, nil)
 	code, err := x.Exec(ctx, Command{
 		Script: `mkdir -p -- "$TERMINAL_DIR"`,
 		Dir:    "/",
 		Env:    map[string]string{"TERMINAL_DIR": o.dir, RunIDEnv: newRunID()},
-		Stdout: &said,
-		Stderr: &said,
+		Stdout: w,
+		Stderr: w,
 	})
+	text, _ := said.end()
 	if err == nil && code != 0 {
-		return fmt.Errorf("%w: modal: make directory %s: code %d: %s", ErrUnavailable, o.dir, code, bytes.TrimSpace(said.Bytes()))
+		return fmt.Errorf("%w: modal: make directory %s: code %d: %s", ErrUnavailable, o.dir, code, strings.TrimSpace(text))
 	}
 	return err
 }
@@ -428,7 +431,7 @@ func (x *modalExecutor) Kill(ctx context.Context, runID string) error {
 	if runID == "" {
 		return errors.New("modal: kill run: no run id")
 	}
-	if _, err := x.shells.script(ctx, "(\n"+sweepScript(runID)+"\n) || exit\n"); err != nil {
+	if _, err := x.shells.script(ctx, sweepScript(runID), 0); err != nil {
 		if gone := x.Ping(ctx); gone != nil {
 			return gone
 		}

@@ -4,7 +4,6 @@ package terminal
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -75,13 +74,13 @@ func (x *modalExecutor) send(ctx context.Context, name string, r io.Reader, size
 	defer os.Remove(local)
 
 	files, temp := &execFiles{ex: x}, tempName()
-	var at bytes.Buffer
-	if err := files.do(ctx, "begin", name, nil, &at, "fs_temp", temp); err != nil {
+	at, err := files.ask(ctx, "begin", name, "fs_temp", temp)
+	if err != nil {
 		return err
 	}
 	err = errors.ErrUnsupported
-	if utf8.Valid(at.Bytes()) {
-		err = x.upload(ctx, local, at.String())
+	if utf8.ValidString(at) {
+		err = x.upload(ctx, local, at)
 	}
 	if err == nil {
 		err = files.do(ctx, "commit", name, nil, nil, append(commitVars(size, perm, changed), "fs_temp", temp)...)

@@ -1,16 +1,22 @@
-# Prints those of the words in $ids that a process has in its TERMINAL_RUN_ID;
+# Prints once those of the words in $ids that a process has in its TERMINAL_RUN_ID;
 # all of them if there are processes that may not be looked into. tj_carries is
 # in jobs.sh.
+found=
 for dir in /proc/[0-9]*; do
 	[ "$dir" != /proc/1 ] || continue # the container's init
 	if tj_carries "${dir#/proc/}" ""; then
 		for id in $ids; do
-			case $tj_line in *TERMINAL_RUN_ID=*"$id"*) echo "$id" ;; esac
+			case " $found " in *" $id "*) continue ;; esac
+			case $tj_line in *TERMINAL_RUN_ID=*"$id"*) found="$found $id" ;; esac
 		done
 	elif [ $? = 2 ]; then
 		args= # threads of the kernel and zombies have none
 		{ IFS= read -r args <"$dir/cmdline"; } 2>/dev/null
-		[ -z "$args" ] || echo "$ids"
+		if [ -n "$args" ]; then
+			found=$ids
+			break
+		fi
 	fi
 done
+echo $found
 exit 0

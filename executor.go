@@ -146,13 +146,15 @@ func kill(ctx context.Context, ex Executor, runID string) error {
 		return recovered("kill run", func() error { return k.Kill(ctx, runID) })
 	}
 	return recovered("kill run", func() error {
-		var out strings.Builder
-		code, err := ex.Exec(ctx, Command{Script: sweepScript(runID), Dir: "/", Stdout: &out, Stderr: &out})
+		said := newOutput(maxSaid, 0)
+		w, _ := said.streams(nil, nil)
+		code, err := ex.Exec(ctx, Command{Script: sweepScript(runID), Dir: "/", Stdout: w, Stderr: w})
+		text, _ := said.end()
 		if err != nil {
 			return err
 		}
 		if code != 0 {
-			return fmt.Errorf("sweep: code %d: %s", code, strings.TrimSpace(out.String()))
+			return fmt.Errorf("sweep: code %d: %s", code, strings.TrimSpace(text))
 		}
 		return nil
 	})

@@ -19,6 +19,9 @@ fs_missing() {
 	exit $fs_none
 }
 
+# fs_say prints an answer between two lines with the word of the call.
+fs_say() { printf '\n%s\n%s\n%s\n' "$fs_word" "$1" "$fs_word"; }
+
 # fs_find sets fs_kind of what is there, which may be at the end of a link.
 fs_find() {
 	[ -e "$fs_name" ] || fs_missing "$fs_name"
@@ -170,7 +173,7 @@ write)
 begin)
 	fs_target
 	(umask 077 && set -C && : >"$fs_file") 2>/dev/null || fs_broken
-	printf %s "$fs_file"
+	fs_say "$fs_file"
 	;;
 commit)
 	fs_target
@@ -237,7 +240,7 @@ place)
 		case $fs_here/ in "$fs_mount"/*) exit $fs_elsewhere ;; esac
 		case $fs_mount/ in "$fs_here"/*) exit $fs_elsewhere ;; esac
 	done </proc/self/mountinfo
-	echo "$fs_gid $fs_here"
+	fs_say "$fs_gid $fs_here"
 	;;
 why)
 	fs_dir=$fs_name/

@@ -166,6 +166,15 @@ func (f *execFiles) do(ctx context.Context, op, name string, stdin io.Reader, st
 	return err
 }
 
+// ask runs an operation of file.sh that prints no more than a name.
+func (f *execFiles) ask(ctx context.Context, op, name string, vars ...string) (string, error) {
+	a := newShortAnswer(maxAnswer)
+	if err := f.do(ctx, op, name, nil, a, append(vars, "fs_word", a.word())...); err != nil {
+		return "", err
+	}
+	return a.text()
+}
+
 // scriptError is what file.sh has to say about a path.
 type scriptError struct{ error }
 
@@ -181,7 +190,7 @@ func (f *execFiles) exec(ctx context.Context, op string, stdin io.Reader, stdout
 	defer end()
 	out := &fileSink{w: stdout, fail: end}
 	defer out.end()
-	said := newOutput(1000, 0)
+	said := newOutput(maxSaid, 0)
 	defer said.end()
 	_, stderr := said.streams(nil, io.Discard)
 
@@ -190,7 +199,8 @@ func (f *execFiles) exec(ctx context.Context, op string, stdin io.Reader, stdout
 		fmt.Fprintf(&script, "fs_%s=%d ", c.name, firstFileCode+i)
 	}
 	fmt.Fprintf(&script, "fs_op=%s\n", op)
-	script.WriteString(assignments(vars) + fileScript())
+	answer := newAnswer(out)
+	script.WriteString(answer.prologue() + assignments(vars) + fileScript())
 	id := newRunID()
 	f.mu.Lock()
 	f.ids = append(f.ids, id)
@@ -200,7 +210,7 @@ func (f *execFiles) exec(ctx context.Context, op string, stdin io.Reader, stdout
 		Dir:    "/",
 		Env:    merge(f.env, map[string]string{RunIDEnv: id}),
 		Stdin:  stdin,
-		Stdout: out,
+		Stdout: answer,
 		Stderr: stderr,
 	})
 	if failed := out.end(); failed != nil {
@@ -213,6 +223,9 @@ func (f *execFiles) exec(ctx context.Context, op string, stdin io.Reader, stdout
 	f.ids = f.ids[:len(f.ids)-1] // it has ended by itself
 	f.mu.Unlock()
 	if code == 0 {
+		if !answer.seen() {
+			return scriptError{errNoAnswer}
+		}
 		return nil
 	}
 	if i := code - firstFileCode; i >= 0 && i < len(fileCodes) && fileCodes[i].err != nil {

@@ -631,6 +631,8 @@ func (c *call) compose(op *operation) {
 	fmt.Fprintf(&text, "tj_most=%d tj_kept=%d tj_clock=%d tj_id= tj_show=\n",
 		MaxJobs, int(JobRetention.Seconds()), time.Now().Unix())
 	text.WriteString(assignments(op.vars))
+	answer := newAnswer(c.req.Stdout)
+	c.req.Stdout = answer
 	c.script = func(e *entry) string {
 		home := jobHome(e.ex, c.req.Task)
 		if op.home != nil {
@@ -640,7 +642,7 @@ func (c *call) compose(op *operation) {
 		if c.starts != nil {
 			vars = append(vars, c.newJob(e, home, op.run)...)
 		}
-		return text.String() + assignments(vars) + jobFunction(op.function)
+		return answer.prologue() + text.String() + assignments(vars) + jobFunction(op.function)
 	}
 	if op.stderr == nil {
 		op.stderr = new(bytes.Buffer)

@@ -178,7 +178,8 @@ func (p *shells) clear() {
 	asked := maps.Clone(p.retired)
 	p.mu.Unlock()
 	ids := slices.Collect(maps.Values(asked))
-	out, err := p.script(p.ctx, fmt.Sprintf("ids='%s'\n%s\n%s", strings.Join(ids, " "), jobFunctions["tj_carries"], carriedSource))
+	question := strings.Join(ids, " ")
+	out, err := p.script(p.ctx, fmt.Sprintf("ids='%s'\n%s\n%s", question, jobFunctions["tj_carries"], carriedSource), len(question)+1)
 	carried := strings.Fields(out)
 
 	p.mu.Lock()
@@ -273,7 +274,7 @@ func (p *shells) end(ctx context.Context, run *lane.Run) bool {
 	case <-ctx.Done():
 	}
 	if pid := run.Pid(); pid > 1 {
-		_, _ = p.script(ctx, fmt.Sprintf("pid=%d\n%s", pid, endSource)) // the command's end is the proof
+		_, _ = p.script(ctx, fmt.Sprintf("pid=%d\n%s", pid, endSource), 0) // the command's end is the proof
 	}
 	select {
 	case <-run.Done():
@@ -288,14 +289,17 @@ func (p *shells) end(ctx context.Context, run *lane.Run) bool {
 //go:embed end.sh
 var endSource string
 
-// script runs a few lines of ours and returns what they print.
-func (p *shells) script(ctx context.Context, script string) (string, error) {
+// script runs a few lines of ours and returns what they print, which must not
+// be more than limit bytes.
+func (p *shells) script(ctx context.Context, script string, limit int) (string, error) {
 	s, _, err := p.take(ctx, false)
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
-	run := s.Start(lane.Command{Script: script, Dir: "/", RunID: newRunID(), Stdout: &out, Stderr: &out})
+	out := newShortAnswer(limit)
+	said := newOutput(maxSaid, 0)
+	stderr, _ := said.streams(nil, nil)
+	run := s.Start(lane.Command{Script: out.frame(script), Dir: "/", RunID: newRunID(), Stdout: out, Stderr: stderr})
 	select {
 	case <-run.Done():
 	case <-ctx.Done():
@@ -304,10 +308,14 @@ func (p *shells) script(ctx context.Context, script string) (string, error) {
 	}
 	result, err := run.Result()
 	p.give(s, false, "")
-	if err == nil && result.ExitCode != 0 {
-		err = fmt.Errorf("code %d: %s", result.ExitCode, strings.TrimSpace(out.String()))
+	switch {
+	case err != nil:
+		return "", err
+	case result.ExitCode != 0:
+		text, _ := said.end()
+		return "", fmt.Errorf("code %d: %s", result.ExitCode, strings.TrimSpace(text))
 	}
-	return out.String(), err
+	return out.text()
 }
 
 // explainLane says what an error of a lane means for a command with ctx. life

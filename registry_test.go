@@ -526,7 +526,9 @@ func jobStub(running *atomic.Bool, asked *atomic.Int64, fail *atomic.Pointer[err
 			if !running.Load() {
 				end = "0 5 6"
 			}
-			_, _ = fmt.Fprintf(c.Stdout, "0123456789ab %d 4 0 %s\n\ntrue", time.Now().UnixNano(), end)
+			_, word, _ := strings.Cut(c.Script, `printf '\n%s\n' `) // which the answer begins with
+			word, _, _ = strings.Cut(word, "\n")
+			_, _ = fmt.Fprintf(c.Stdout, "\n%s\n0123456789ab %d 4 0 %s\n\ntrue", word, time.Now().UnixNano(), end)
 		case strings.HasSuffix(c.Script, "\ntj_wait"):
 			if err := fail.Load(); err != nil {
 				return 0, *err

@@ -20,7 +20,7 @@ import (
 var sweepSource string
 
 func sweepScript(runID string) string {
-	return "id=" + runID + "\n" + jobFunctions["tj_carries"] + "\n" + sweepSource
+	return quietShell + "id=" + runID + "\n" + jobFunctions["tj_carries"] + "\n" + sweepSource
 }
 
 // longScript is the length in bytes from which on a command no longer travels

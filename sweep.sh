@@ -19,5 +19,5 @@ while [ $pass -lt 30 ]; do
 	pass=$((pass + 1))
 	[ $pass -lt 5 ] || sleep 0.05 2>/dev/null || sleep 1
 done
-echo "still running:$found"
+echo "still running:$found" >&2
 exit 1

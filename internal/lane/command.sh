@@ -5,7 +5,7 @@
 # that mean something to a shell, go through env(1). 3 and 4 are the stream's
 # stdout and stderr; these shells' own are /dev/null, which hides what they say
 # about killed children.
-set +aeux
+set +aefuvx
 lane_n='
 '
 
