@@ -18,8 +18,10 @@ type goMod struct {
 	Module  struct{ Path string }
 	Require []struct {
 		Path     string
+		Version  string
 		Indirect bool
 	}
+	Replace []json.RawMessage
 }
 
 func readGoMod(t *testing.T, file string) (mod goMod) {
@@ -56,6 +58,18 @@ func goCommand(t *testing.T, args ...string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
+// nestedGoMods returns the go.mod files of the modules below the root.
+func nestedGoMods(t *testing.T) (files []string) {
+	t.Helper()
+	for _, pattern := range []string{"*/go.mod", "*/*/go.mod"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		files = append(files, found...)
+	}
+	require.NotEmpty(t, files)
+	return files
+}
+
 // documented are the direct requirements that README says the reason of.
 func documented(t *testing.T, root goMod) (own, missing []string) {
 	t.Helper()
@@ -85,15 +99,8 @@ func TestDependenciesAreInREADME(t *testing.T) {
 func TestFrameworksAreNoDependencies(t *testing.T) {
 	root := readGoMod(t, "go.mod")
 	own, _ := documented(t, root)
-	var files []string
-	for _, pattern := range []string{"adapters/*/go.mod", "cmd/*/go.mod"} {
-		found, err := filepath.Glob(pattern)
-		require.NoError(t, err)
-		files = append(files, found...)
-	}
-	require.NotEmpty(t, files)
 	frameworks := map[string]string{}
-	for _, file := range files {
+	for _, file := range nestedGoMods(t) {
 		for _, path := range readGoMod(t, file).direct() {
 			if path != root.Module.Path && !slices.Contains(own, path) {
 				frameworks[path] = file
@@ -111,6 +118,62 @@ func TestFrameworksAreNoDependencies(t *testing.T) {
 			assert.Fail(t, "in the build list", "%s is there, but only %s should need it", path, file)
 		}
 	}
+}
+
+// The go command ignores a replace in the go.mod of a dependency, and go install
+// refuses a module that has one. So the modules require each other at a version,
+// the same in all of them, and go.work replaces that version with a directory.
+func TestModulesCanBeInstalled(t *testing.T) {
+	root := readGoMod(t, "go.mod")
+	assert.Empty(t, root.Replace, "go.mod")
+	versions := map[string]string{} // a file by the version it requires
+	for _, file := range nestedGoMods(t) {
+		mod := readGoMod(t, file)
+		assert.Empty(t, mod.Replace, file)
+		for _, r := range mod.Require {
+			if r.Path == root.Module.Path || strings.HasPrefix(r.Path, root.Module.Path+"/") {
+				versions[r.Version] = file
+			}
+		}
+
+		dir := filepath.Dir(file)
+		work := exec.Command("go", "env", "GOWORK")
+		work.Dir = dir
+		work.Env = append(os.Environ(), "GOWORK=")
+		out, err := work.Output()
+		require.NoError(t, err)
+		used := usedBy(t, strings.TrimSpace(string(out)))
+		abs, err := filepath.Abs(dir)
+		require.NoError(t, err)
+		assert.Contains(t, used, abs, "the workspace of %s does not use it", file)
+	}
+	assert.Len(t, versions, 1, "the versions at which modules require each other")
+}
+
+// usedBy returns the directories that a go.work file uses.
+func usedBy(t *testing.T, file string) (dirs []string) {
+	t.Helper()
+	_, err := os.ReadFile(file) // as in readGoMod
+	require.NoError(t, err)
+	out, err := exec.Command("go", "work", "edit", "-json", file).Output()
+	require.NoError(t, err, file)
+	var work struct{ Use []struct{ DiskPath string } }
+	require.NoError(t, json.Unmarshal(out, &work))
+	for _, use := range work.Use {
+		dirs = append(dirs, filepath.Join(filepath.Dir(file), use.DiskPath))
+	}
+	return dirs
+}
+
+// A program without the Docker and Modal backends links golang.org/x/sys and no
+// other module.
+func TestLocalOnlyBuildLinksOneModule(t *testing.T) {
+	linked := map[string]bool{}
+	for _, path := range goCommand(t, "list", "-deps", "-tags", "terminal_nodocker terminal_nomodal", "-f", "{{with .Module}}{{.Path}}{{end}}", ".") {
+		linked[path] = path != ""
+	}
+	delete(linked, "")
+	assert.Equal(t, map[string]bool{"github.com/terminal-go/terminal": true, "golang.org/x/sys": true}, linked)
 }
 
 // An adapter is a page to read, so that a host can take it as it is or write its

@@ -5,7 +5,7 @@ go 1.25.0
 require (
 	github.com/anthropics/anthropic-sdk-go v1.84.0
 	github.com/stretchr/testify v1.12.1
-	github.com/terminal-go/terminal v0.0.0
+	github.com/terminal-go/terminal v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 
@@ -59,5 +59,3 @@ require (
 	google.golang.org/grpc v1.84.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
-
-replace github.com/terminal-go/terminal => ../..

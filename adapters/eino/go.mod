@@ -6,7 +6,7 @@ require (
 	github.com/cloudwego/eino v0.7.36
 	github.com/eino-contrib/jsonschema v1.0.3
 	github.com/stretchr/testify v1.12.1
-	github.com/terminal-go/terminal v0.0.0
+	github.com/terminal-go/terminal v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 
@@ -72,5 +72,3 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
-
-replace github.com/terminal-go/terminal => ../..

@@ -5,7 +5,7 @@ go 1.25.0
 require (
 	github.com/firebase/genkit/go v1.4.0
 	github.com/stretchr/testify v1.12.1
-	github.com/terminal-go/terminal v0.0.0
+	github.com/terminal-go/terminal v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 
@@ -63,5 +63,3 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
-
-replace github.com/terminal-go/terminal => ../..

@@ -5,7 +5,7 @@ go 1.25.0
 require (
 	github.com/openai/openai-go/v3 v3.74.0
 	github.com/stretchr/testify v1.12.1
-	github.com/terminal-go/terminal v0.0.0
+	github.com/terminal-go/terminal v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 
@@ -54,5 +54,3 @@ require (
 	google.golang.org/grpc v1.84.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
-
-replace github.com/terminal-go/terminal => ../..

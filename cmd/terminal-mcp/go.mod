@@ -2,14 +2,12 @@ module github.com/terminal-go/terminal/cmd/terminal-mcp
 
 go 1.25.5
 
-replace github.com/terminal-go/terminal => ../..
-
 require (
 	github.com/google/jsonschema-go v0.4.3
 	github.com/mark3labs/mcp-go v1.2.1
 	github.com/modelcontextprotocol/go-sdk v1.8.0
 	github.com/stretchr/testify v1.12.1
-	github.com/terminal-go/terminal v0.0.0-00010101000000-000000000000
+	github.com/terminal-go/terminal v0.1.0
 	go.uber.org/goleak v1.3.0
 )
 
