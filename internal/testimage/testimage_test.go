@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"sync"
@@ -69,6 +71,26 @@ func TestDebianHasBash(t *testing.T) {
 	out, code := run(t, Debian(t), "", "bash", "-c", `echo "${BASH_VERSINFO[0]}" | grep -c '^[0-9]'; for p in setsid timeout useradd su; do command -v $p >/dev/null || echo no $p; done; ls /etc/passwd`)
 	assert.Equal(t, "1\n/etc/passwd\n", out)
 	assert.Zero(t, code)
+}
+
+// Podman's service leaves out the OSType header of a ping.
+func TestEngineAcceptsPodman(t *testing.T) {
+	for ostype, want := range map[string]string{"": "", "linux": "", "windows": "skip"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Api-Version", "1.44")
+			if ostype != "" {
+				w.Header().Set("OSType", ostype)
+			}
+		}))
+		defer server.Close()
+		t.Setenv("DOCKER_HOST", "tcp://"+server.Listener.Addr().String())
+		t.Setenv(RequireEnv, "")
+		rec := &recorder{TB: t}
+		var wg sync.WaitGroup
+		wg.Go(func() { Engine(rec) })
+		wg.Wait()
+		assert.Equal(t, want, rec.said, "%q: %s", ostype, rec.reason)
+	}
 }
 
 func TestNoShellHasNone(t *testing.T) {
