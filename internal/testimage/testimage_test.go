@@ -3,15 +3,18 @@ package testimage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -67,10 +70,65 @@ func TestBusyboxHasAShellAndNoBash(t *testing.T) {
 	assert.Zero(t, code)
 }
 
-func TestDebianHasBash(t *testing.T) {
-	out, code := run(t, Debian(t), "", "bash", "-c", `echo "${BASH_VERSINFO[0]}" | grep -c '^[0-9]'; for p in setsid timeout useradd su; do command -v $p >/dev/null || echo no $p; done; ls /etc/passwd`)
-	assert.Equal(t, "1\n/etc/passwd\n", out)
+// hasAll checks in a container what check cannot see: that each program runs
+// from where a link leads.
+func hasAll(t *testing.T, image string, programs []string) {
+	t.Helper()
+	script := "for p in " + strings.Join(programs, " ") + `; do f=$(command -v "$p") || { echo "no $p"; continue; }
+		case $f in /*) [ -x "$f" ] || echo "$f cannot be executed" ;; esac
+	done`
+	out, code := run(t, image, "", "sh", "-c", script)
+	assert.Empty(t, out)
 	assert.Zero(t, code)
+}
+
+func TestImagesHaveEveryProgram(t *testing.T) {
+	hasAll(t, Busybox(t), busyboxPrograms)
+	hasAll(t, NoLane(t), busyboxPrograms)
+	hasAll(t, Debian(t), debianPrograms)
+}
+
+func TestEnsureRefusesIncompleteImage(t *testing.T) {
+	img, err := busybox()
+	if err != nil {
+		t.Skip(err)
+	}
+	img.programs = append([]string{"first-lacking", "second-lacking"}, img.programs...)
+	tag := ownTag(t)
+	err = ensure(t.Context(), Engine(t), tag, img)
+	assert.ErrorContains(t, err, "lack first-lacking, second-lacking")
+	_, _, err = recipeOf(t.Context(), Engine(t), tag)
+	assert.True(t, errdefs.IsNotFound(err), "%v", err)
+}
+
+func TestNeedTriesNextPlan(t *testing.T) {
+	refuses := func(why string) func() (image, error) {
+		return func() (image, error) { return image{}, errors.New(why) }
+	}
+	assert.Equal(t, Busybox(t), need(t, busyboxRepo, refuses("a"), busybox))
+
+	t.Setenv(RequireEnv, "docker")
+	rec := &recorder{TB: t}
+	var wg sync.WaitGroup
+	wg.Go(func() { need(rec, busyboxRepo, refuses("no debootstrap"), refuses("no dash")) })
+	wg.Wait()
+	assert.Equal(t, "fail", rec.said)
+	assert.Contains(t, rec.reason, "no debootstrap")
+	assert.Contains(t, rec.reason, "no dash")
+}
+
+func TestImageFromEnvironment(t *testing.T) {
+	tag := Busybox(t)
+	t.Setenv(DebianEnv, tag)
+	assert.Equal(t, tag, Debian(t))
+	t.Setenv(BusyboxEnv, "terminal-test/none:none")
+	t.Setenv(RequireEnv, "docker")
+	rec := &recorder{TB: t}
+	var wg sync.WaitGroup
+	wg.Go(func() { Busybox(rec) })
+	wg.Wait()
+	assert.Equal(t, "fail", rec.said)
+	assert.Contains(t, rec.reason, BusyboxEnv)
 }
 
 // Podman's service leaves out the OSType header of a ping.
@@ -121,7 +179,7 @@ func TestAnImageIsMadeOnceByManyAtATime(t *testing.T) {
 	}
 	made := 0
 	rootfsOf := img.rootfs
-	img.rootfs = func(ctx context.Context) (io.ReadCloser, error) {
+	img.rootfs = func(ctx context.Context) (io.ReadSeekCloser, error) {
 		made++ // by the lock, one at a time
 		return rootfsOf(ctx)
 	}
@@ -138,7 +196,7 @@ func TestAnImageIsMadeOnceByManyAtATime(t *testing.T) {
 
 	before, err := cli.ImageInspect(t.Context(), tag)
 	require.NoError(t, err)
-	img.recipe += " changed"
+	img.recipe += "-changed"
 	require.NoError(t, ensure(t.Context(), cli, tag, img))
 	assert.Equal(t, 2, made)
 	_, err = cli.ImageInspect(t.Context(), before.ID)
