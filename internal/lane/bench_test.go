@@ -1,5 +1,7 @@
 //go:build linux
 
+// This file compares the cost of a command on a lane with os/exec.
+
 package lane
 
 import (
@@ -8,11 +10,9 @@ import (
 	"time"
 )
 
-// BenchmarkTrue measures the shortest command, and beside it, in turns, the
-// same by os/exec: x-bare is how many times as long a lane takes. Without a pause
-// the next standby may not be ready yet. A lane looks
-// at every process that came up meanwhile, so a machine that starts many makes
-// it slower than a container would be; in a namespace of its own:
+// BenchmarkTrue alternates the shortest command on a lane and by os/exec; x-bare is
+// the ratio. Without a pause the next standby may not be ready. A lane checks every
+// process started meanwhile, so run it in a pid namespace of its own:
 //
 //	go test -c -o lane.test && unshare -pf --mount-proc ./lane.test -test.run '^$' -test.bench .
 func BenchmarkTrue(b *testing.B) {

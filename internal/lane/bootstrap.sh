@@ -1,5 +1,12 @@
-# What a lane's shell is told before its first command, without these comments
-# and after command.sh, which it has in lane_text. It does not return.
+# shellcheck shell=sh
+# shellcheck disable=SC1007 # several variables are emptied on one line
+# shellcheck disable=SC2016 # another shell expands it
+# shellcheck disable=SC2034 # some variables only take a field that is not needed, or are for a later script
+# shellcheck disable=SC2086 # numbers, exit codes and lists of words need no quotes
+# shellcheck disable=SC3013 # test -nt and -ef are only used where the shell has them
+
+# The loop of a lane's shell, evaluated once after command.sh, whose text is in
+# lane_text. It keeps a standby and reports survivors, and does not return.
 unset lane_parent lane_elders lane_before lane_code lane_envend lane_envstart lane_was lane_direct lane_left lane_pid lane_session lane_seen lane_last lane_after lane_x
 cd /
 
@@ -13,8 +20,8 @@ lane_sh=$(command -v sh || echo sh)
 lane_setsid=$(command -v setsid)
 lane_env1=$(command -v env || echo env)
 
-# lane_elders are the processes that an orphan of a command may become the
-# child of: the first of all, and the ancestors of this shell.
+# lane_elders are the processes that may adopt an orphan of a command: pid 1 and
+# this shell's ancestors, which may be subreapers (PR_SET_CHILD_SUBREAPER).
 lane_elders=' 1 '
 lane_x=$PPID
 while [ "${lane_x:-0}" -gt 1 ]; do
@@ -24,9 +31,9 @@ while [ "${lane_x:-0}" -gt 1 ]; do
 	lane_x=$2
 done
 
-# lane_stand keeps a standby until it has become a command and that has ended.
-# Where it cannot be had it ends at once, and so it does if it is killed: then
-# the line it was to read is this shell's, or the next if it had begun with it.
+# lane_stand starts a standby and waits until the command it became has ended. It
+# returns at once if there is no setsid(1). If the standby is killed, this shell
+# reads its line, or the next one if the standby had read a part of it.
 lane_stand() {
 	lane_snapshot
 	if [ -z "$lane_setsid" ] || [ -n "$lane_direct" ]; then
@@ -39,10 +46,10 @@ lane_stand() {
 	lane_code=$?
 }
 
-# lane_run WORD MODE DIR ID VALUE SCRIPT... runs a command without a standby.
-# A subshell and not "&", which would make the command ignore SIGINT. Its pid
-# is found by a cd, which is cheaper than to read a line, and stays the same
-# when setsid(1) is executed: a subshell of this shell leads no process group.
+# lane_run WORD MODE DIR ID VALUE SCRIPT... runs a command without a standby, in
+# a subshell: "&" would make the command ignore SIGINT (POSIX, 2.12). cd gets the
+# pid more cheaply than read. setsid(1) keeps the pid, because it forks only
+# if it leads a process group, which a subshell does not.
 lane_run() {
 	(
 		lane_session=$lane_setsid lane_pid=0
@@ -67,12 +74,12 @@ lane_end() {
 	lane_code=
 }
 
-# lane_back makes the next line this shell's.
+# lane_back makes this shell run the next line itself.
 lane_back() {
 	lane_direct=1
 }
 
-# lane_snapshot notes which processes there are, and the last pid given out.
+# lane_snapshot records the processes and the last pid (field 5 of /proc/loadavg).
 lane_snapshot() {
 	set -- /proc/[0-9]*
 	lane_seen=" $* "
@@ -80,11 +87,10 @@ lane_snapshot() {
 	read -r lane_x lane_x lane_x lane_x lane_last </proc/loadavg
 }
 
-# lane_look sets lane_left to 2 if processes of the command are left, to 1 if
-# there are some that may be. Only those are looked at that were not
-# there before, unless pids have been given out anew; and none if the standby
-# was the last to get one. The parent, if it can be seen at all, has the other
-# ends of the pipes.
+# lane_look sets lane_left to 2 if processes of the command are left, to 1 if some
+# may be. It checks only processes that are not in the snapshot, or all of them if
+# pids have wrapped around, and none if the standby got the last pid. It skips the
+# parent, which may hold the other ends of the pipes.
 lane_look() {
 	lane_after=0
 	read -r lane_x lane_x lane_x lane_x lane_after </proc/loadavg
@@ -99,9 +105,8 @@ lane_look() {
 	done
 }
 
-# lane_lingers tells whether the process in lane_dir is not just about to end,
-# as the one from which a shell's here document is read. Whoever waits for what
-# survivors write has the time for that.
+# lane_lingers reports whether the process in lane_dir stays alive for 50 checks;
+# the writer of a shell's here-document, for one, is about to exit.
 lane_lingers() {
 	lane_tries=0
 	while [ "$lane_tries" -lt 50 ]; do
@@ -110,9 +115,9 @@ lane_lingers() {
 	done
 }
 
-# lane_lives tells whether the process in lane_dir has any memory: a zombie has
-# none, nor one that exits. lane_envstart and lane_envend are where its environment
-# is, or 0; lane_parent is its parent, or 0.
+# lane_lives reports whether the process in lane_dir has memory; a zombie or an
+# exiting one has none. It sets lane_envstart, lane_envend and lane_parent to
+# env_start, env_end and ppid of proc_pid_stat(5), or 0.
 lane_lives() {
 	lane_x=
 	read -r lane_x <"$lane_dir/stat"
@@ -121,10 +126,9 @@ lane_lives() {
 	[ "${1:-Z}" != Z ] && [ "$1" != X ] && [ "${21:-0}" != 0 ]
 }
 
-# lane_foreign tells whether the process in lane_dir descends from one that was
-# there before and is not an elder, such as another lane's shell, or came into
-# the container from outside, as such a shell does; it has no parent then, and
-# may not be looked at meanwhile. To find that out is cheap.
+# lane_foreign reports whether the process in lane_dir is not the command's: it
+# descends from a process in the snapshot that is not an elder, such as another
+# lane's shell, or it entered the container by an exec and has no parent here.
 lane_foreign() {
 	while [ "$lane_parent" != 0 ]; do
 		case $lane_elders in *" $lane_parent "*) return 1 ;; esac
@@ -137,11 +141,10 @@ lane_foreign() {
 	done
 }
 
-# lane_judge looks at the process in lane_dir. It is innocent if it does not
-# live, or is foreign. In the middle of an exec there is no environment, nor an
-# end of it, or it ends early; so that is waited for, and what is not there must
-# be missing twice. What may not be looked at, or holds this lane's pipes, may be
-# the command's.
+# lane_judge sets lane_left for the process in lane_dir and leaves it alone if the
+# process is dead or foreign. During execve(2) the environment may be missing or
+# cut short, so it is read until two reads agree. A process that is unreadable or
+# holds the lane's pipes may be the command's.
 lane_judge() {
 	lane_tries=0 lane_environ=
 	while [ "$lane_tries" -lt 2000 ]; do
@@ -165,8 +168,8 @@ lane_judge() {
 	done
 }
 
-# lane_carries tells whether lane_dir's environment has the run id; read skips
-# the NUL bytes between variables.
+# lane_carries reports whether the environment of lane_dir has the run ID. The
+# shell's read skips the NUL bytes between variables.
 lane_carries() {
 	lane_environ= lane_l=
 	[ -r "$lane_dir/environ" ] || return

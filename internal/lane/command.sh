@@ -1,29 +1,34 @@
-# What becomes a command. A lane's shell has these functions, and so has the
-# standby: a shell that it keeps waiting in a session of its own, because
-# setsid(1) takes as long to start as the command's shell does. All names begin
-# with lane_, which no command gets to see; variables of such a name, and those
-# that mean something to a shell, go through env(1). 3 and 4 are the stream's
-# stdout and stderr; these shells' own are /dev/null, which hides what they say
-# about killed children.
+# shellcheck shell=sh
+# shellcheck disable=SC1007 # several variables are emptied on one line
+# shellcheck disable=SC2016 # another shell expands it
+# shellcheck disable=SC2034 # some variables only take a field that is not needed, or are for a later script
+# shellcheck disable=SC2154 # variables come from the script in front of this one
+# shellcheck disable=SC2317 # called by name through eval
+
+# The functions that turn a shell into a command. The lane's shell and its standby
+# have them. The standby waits in a session of its own, because setsid(1) takes as
+# long to start as the command's shell. All names begin with lane_ and are hidden
+# from commands; variables with such names go through env(1). Descriptors 3 and 4
+# are the stream's stdout and stderr; 1 and 2 are /dev/null, which hides the
+# shells' messages about killed children.
 set +aefuvx
 lane_n='
 '
 
-# The shell works on bytes, the command gets the locale that was meant for it.
+# The shell works on bytes; lane_locale restores the locale for the command.
 unset LC_ALL
 LC_ALL=C
 
-# A long script comes in pieces, because Linux takes no more than 128 KiB for
-# one argument. The command sees neither them nor the variable they went into.
+# lane_join joins the pieces of a long script (MAX_ARG_STRLEN, execve(2)) and hides
+# them and their variable from the command.
 lane_join='IFS=;lane_script="$*";IFS=" 	
 ";set --;eval "unset lane_script
 $lane_script"'
 
-# lane_enter WORD MODE DIR ID VALUE SCRIPT... becomes the command. In MODE, m:
-# stderr is stdout; i: stdin is the rest of the lane's; d: survivors are not
-# looked for. ID is what survivors are searched by, VALUE what TERMINAL_RUN_ID is
-# to be if it is not that. A bash that finds no SHELL looks the user up to set
-# one, which takes it longer than all that is done here.
+# lane_enter WORD MODE DIR ID VALUE SCRIPT... execs the command. MODE has m if
+# stderr is stdout, i if the lane's stdin is inherited, d if survivors are not
+# searched for. Survivors are found by ID; VALUE is TERMINAL_RUN_ID if it differs.
+# SHELL is set because bash looks it up in the user database otherwise, slowly.
 lane_enter() {
 	cd -P "$3" || lane_refuse "$1" "$3"
 	unset OLDPWD
@@ -40,8 +45,8 @@ lane_enter() {
 	fi
 }
 
-# lane_refuse WORD DIR says why the directory cannot be entered: the nearest
-# parent that there is is no directory, may not be searched, or does not have it.
+# lane_refuse WORD DIR reports why the directory cannot be entered: its nearest
+# existing ancestor is no directory, is not searchable, or lacks the entry.
 lane_refuse() {
 	lane_x=$2
 	while [ -n "$lane_x" ] && ! [ -e "$lane_x" ]; do
@@ -58,8 +63,8 @@ lane_refuse() {
 	exit 0
 }
 
-# lane_more does one line more. A standby that was killed may have read half a
-# line, so what does not begin with the lane's tag is the other half.
+# lane_more evals the next line. It skips lines without the lane's tag: the rest of
+# a line whose beginning a killed standby had read.
 lane_more() {
 	while :; do
 		IFS= read -r lane_l || exit 0
@@ -68,10 +73,9 @@ lane_more() {
 	eval "${lane_l#"$lane_tag"}"
 }
 
-# lane_wait is the standby: it does lines until one makes it the command, or
-# tells it to leave the next one to the lane's shell. It leads a session, so $$
-# is the command's pid. Its variables came through the environment, where they
-# must not stay.
+# lane_wait is the standby: it evals lines until one turns it into the command or
+# makes it leave the next line to the lane's shell. It leads a session, so $$ is
+# the command's pid. Its variables arrive in the environment and are unexported.
 lane_wait() {
 	for lane_x in text tag def shell env1 lc locale; do
 		eval "lane_l=\$lane_$lane_x; unset lane_$lane_x; lane_$lane_x=\$lane_l"

@@ -1,5 +1,7 @@
 //go:build linux
 
+// This file fuzzes commands through a real shell.
+
 package lane
 
 import (
@@ -11,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Any output and any exit code come through a real shell as they are.
+// FuzzLane checks that a real shell passes output and exit codes on unchanged.
 func FuzzLane(f *testing.F) {
 	f.Add([]byte("out"), []byte("err"), byte(0), "x", "/")
 	f.Add([]byte("\x1e\x1e0123456789abcdef"), []byte("\n\n"), byte(255), "a\n'b", "/tmp")
@@ -31,7 +33,7 @@ func FuzzLane(f *testing.F) {
 		require.Equal(t, ran{Result{ExitCode: int(code)}, string(out) + value, string(errOut)}, got)
 		require.True(t, p.Reusable())
 
-		// Any directory is entered, or refused by name.
+		// A directory is entered or refused with ErrNotStarted.
 		c = Command{Script: "pwd", Dir: "/" + dir}
 		if c.RunID = newRunID(); c.check() == nil {
 			_, err := p.run(t, c)

@@ -1,51 +1,59 @@
-// Package lane runs commands through a shell that is already there: inside a
-// container or a sandbox, at the far end of a byte stream. A command costs
-// what a fork costs over there and not what the way in costs.
+// This file holds Lane: the states of the stream to one shell.
+
+// Package lane runs commands through a shell that is already running in a
+// container or sandbox, at the far end of a byte stream. A command costs a fork
+// there instead of a round trip through the backend's API.
+//
+// # Data flow
+//
+// Pool.Exec takes a Shell (pool.go), Lane.Start sends it a request (request.go),
+// the shell's output comes back through Stdout and Stderr, where a scanner
+// (mark.go) finds the marks, and Run (run.go) passes the output on to the
+// command's writers.
+//
+// # Locks
+//
+// Lane.mu guards a Lane and its Run, Pool.mu a Pool. Pool.mu may be held while
+// Lane.mu is taken, never the reverse. Neither is held during a read or write.
 //
 // # Protocol
 //
-// The shell (bash, dash or busybox ash) is started with [Argv], announces
-// itself with a line on its stdout, and then does what it reads from its
-// stdin, line by line. Nothing is written before it has announced itself, so
-// whatever is in the way of that, no command has started.
+// The shell (bash, dash or busybox ash) is started with [Argv], prints readyText
+// on stdout and then evals its stdin line by line. Nothing is written before
+// that, so if anything fails earlier, no command has started.
 //
-// The first line defines the functions of command.sh and bootstrap.sh. From
-// then on the shell keeps a standby: a shell in a session of its own, made by
+// The first line defines the functions of command.sh and bootstrap.sh. From then
+// on the shell keeps a standby: a shell in a session of its own, started by
 // setsid(1), that waits for the next command. A command is these lines:
 //
 //	lane_run WORD MODE DIR ID VALUE SCRIPT...   read by the standby, which enters the
 //	                                            directory, exports the variables and
-//	                                            becomes the command's shell
-//	lane_end WORD MODE ID                       read by the lane's shell when that has ended
+//	                                            execs the command's shell
+//	lane_end WORD MODE ID                       read by the lane's shell after that
 //
-// Every line begins with a random tag of the lane's, so that the rest of one of
-// which a standby read half before it was killed is not taken for a line. A
-// newline in any of the words is written as "$lane_n". In front of the first
-// line, and after the second, goes the definition of a function that exports
-// the environment, if that has changed. Each command is so a fresh process in
-// a session of its own, but neither a fork nor setsid(1) is waited for. Without
-// a standby, because there is no setsid(1) or somebody killed it, the lane's
-// shell reads the first line and forks. So it does for a command with Stdin,
-// which gets the rest of the lane's stdin: it must be the shell's last.
+// Every line begins with the lane's random tag, so that the second half of a line
+// is recognized if a standby was killed after the first. A newline in a word is
+// written as "$lane_n". If the environment has changed, the function that exports
+// it is defined before the first line and after the second. So each command is a
+// new process in its own session, without waiting for a fork or setsid(1). The
+// lane's shell forks itself if there is no standby, and for a command with Stdin,
+// which inherits the rest of the shell's stdin and is therefore its last.
 //
-// The word is 128 random bits that the command does not get to see, after a
-// byte 0x1e. It makes the marks by which this end knows what is going on, each
-// a word, a tail and a newline:
+// WORD is 0x1e and 128 random bits that are hidden from the command. A mark is
+// the word, a tail and a newline:
 //
 //	stdout  WORD s PID          output begins; PID leads the session, or is 0
 //	stdout  WORD n REASON       the directory cannot be entered: e, d or p
 //	stdout  WORD e CODE LEFT    output ends; LEFT is 1 or 2 if processes are left
-//	stderr  WORD                output ends
+//	stderr  WORD                output ends; absent if stderr is stdout
 //
-// Where stderr is stdout there is no mark on stderr. What is between the marks
-// is the output, byte for byte; what is outside of them is discarded. Of the
-// output only that is held back which a mark might begin with.
+// Bytes between the marks are output, unchanged; bytes outside are discarded.
+// Only bytes that may begin a mark are held back.
 //
-// A process that outlives its command may go on writing to the lane's pipes.
-// The shell looks for such processes after each command (see lane_look), and a
-// lane that has any is not to be used again, so that no output gets into
-// another command's. It must be kept and read from: they might block on a full
-// pipe or be killed by a closed one.
+// A process that outlives its command may still write to the lane's pipes. The
+// shell looks for such processes after each command (lane_look). A lane that has
+// any takes no more commands, but must be kept open and read: a closed pipe would
+// kill them (SIGPIPE) and a full one would block them.
 package lane
 
 import (
@@ -57,14 +65,14 @@ import (
 )
 
 var (
-	// ErrNotStarted says that the command did not start, and will not.
+	// ErrNotStarted means that the command did not start and will not.
 	ErrNotStarted = errors.New("command did not start in its lane")
 
-	// ErrBroken says that the stream to the shell ended, and of a command
-	// that it cannot be known whether it ran, or to what end.
+	// ErrBroken means that the stream to the shell ended. Whether a command ran,
+	// and how it ended, is unknown.
 	ErrBroken = errors.New("lane broke")
 
-	// ErrClosed is the Err of a lane that was closed at this end.
+	// ErrClosed is the Err of a lane after Close.
 	ErrClosed = errors.New("lane is closed")
 )
 
@@ -73,34 +81,34 @@ var (
 	errSpent = errors.New("an earlier command left processes behind or was given the lane's stdin")
 )
 
-// longestNotice bounds what is kept of what came instead of a shell.
-const longestNotice = 512
+// maxNotice bounds the output kept for the error if no shell announces itself.
+const maxNotice = 512
 
-// A Lane is the near end of a shell that runs commands, one after another. All
-// its methods are safe for concurrent use.
+// Lane is the near end of a shell that runs one command after another. All its
+// methods are safe for concurrent use.
 type Lane struct {
 	stdin          io.WriteCloser
 	stdout, stderr stream
-	ready          chan struct{} // closed by announceLocked or breakLocked
-	announcement   scanner       // of stdout's writer only
+	ready          chan struct{} // closed by awaitLocked or breakLocked
+	announcement   scanner       // used only by the writer of stdout
 	tag            string        // random; every line to the shell begins with it
 
-	mu        sync.Mutex // guards the rest and the Run's fields that say so; held for moments, never while reading or writing
+	mu        sync.Mutex // guards the rest and the Run's fields marked so; never held during I/O
 	announced bool
-	notice    []byte // what came on stdout and stderr before the announcement
-	broken    error  // how the stream from the shell ended
-	closed    bool   // by Close
+	notice    []byte // output before the announcement
+	broken    error  // why the stream from the shell ended
+	closed    bool   // Close was called
 	hungUp    bool   // stdin has been closed, or is about to be
-	run       *Run   // the one under way
-	spent     bool   // a command left processes, or was given the rest of stdin
-	told      bool   // the shell has been sent the bootstrap
-	env       string // the environment the shell was sent last
+	run       *Run   // running command, or nil
+	spent     bool   // a command left processes or took the rest of stdin
+	primed    bool   // the bootstrap was sent
+	env       string // environment that was sent last
 }
 
-// New makes the near end of a lane. stdin is the standard input of a shell
-// started with [Argv]; its Close must make a Write that blocks return, as that
-// of pipes and connections does. The caller copies what the shell writes into
-// Stdout and Stderr, and says with Broken when that has ended.
+// New returns a lane to a shell that was started with [Argv]. stdin is the shell's
+// standard input; its Close must unblock a Write, as it does for pipes and
+// connections. The caller copies the shell's output to Stdout and Stderr, and
+// calls Broken when the output has ended.
 func New(stdin io.WriteCloser) *Lane {
 	l := &Lane{stdin: stdin, ready: make(chan struct{}), tag: string(newWord()[1:])}
 	l.announcement.word = []byte(readyText)
@@ -109,18 +117,17 @@ func New(stdin io.WriteCloser) *Lane {
 	return l
 }
 
-// Stdout takes what the shell writes to its standard output. Writes never
-// fail; they pass the command's output on to its writer before they return.
+// Stdout returns the writer for the shell's standard output. A Write never fails;
+// before it returns, it passes the command's output on.
 func (l *Lane) Stdout() io.Writer { return &l.stdout }
 
-// Stderr takes what the shell writes to its standard error, like Stdout. The
-// two may be written to from one goroutine or from one each.
+// Stderr returns the writer for the shell's standard error. It and Stdout may be
+// used by one goroutine or by one each.
 func (l *Lane) Stderr() io.Writer { return &l.stderr }
 
-// Broken says that the stream from the shell has ended, and with what error;
-// nil means at its end. It must be called when nothing more will be written to
-// Stdout and Stderr. A command that is under way ends, and the lane's stdin is
-// closed. Only the first call counts.
+// Broken records that the stream from the shell ended with err; nil means io.EOF.
+// It must be called after the last write to Stdout and Stderr. It ends the running
+// command and closes the shell's stdin. Only the first call has an effect.
 func (l *Lane) Broken(err error) {
 	if err == nil {
 		err = io.EOF
@@ -134,8 +141,8 @@ func (l *Lane) Broken(err error) {
 	_ = l.hangUp()
 }
 
-// breakLocked makes the lane unusable. A command whose line is just being
-// written ends when it is known how far that got; closing stdin sees to it.
+// breakLocked makes the lane unusable. If a request is being written, send ends
+// its Run when it knows how much was written; closing stdin unblocks it.
 func (l *Lane) breakLocked(err error) {
 	if l.broken == nil {
 		l.broken = err
@@ -149,10 +156,11 @@ func (l *Lane) breakLocked(err error) {
 	}
 }
 
-// Ready is closed when the shell has announced itself, or the lane broke.
+// Ready returns a channel that is closed when the shell has announced
+// itself or the lane broke.
 func (l *Lane) Ready() <-chan struct{} { return l.ready }
 
-// Err says why the lane cannot be used any more, and is nil while it can.
+// Err returns why the lane is unusable, or nil while it is usable.
 func (l *Lane) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,17 +174,16 @@ func (l *Lane) errLocked() error {
 	return l.broken
 }
 
-// Reusable tells whether the lane can take a command now: it is ready, idle
-// and unbroken, the last command left no processes and was not given Stdin.
+// Reusable reports whether the lane can take a command now: it is ready, idle and
+// unbroken, and the last command left no processes and had no Stdin.
 func (l *Lane) Reusable() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.announced && l.errLocked() == nil && !l.hungUp && l.run == nil && !l.spent
 }
 
-// Close closes the shell's standard input, so that it ends when its command
-// has. It does not wait for that, nor end the command; Broken must be called
-// all the same when the stream has ended. It is idempotent.
+// Close closes the shell's stdin, so that it exits after its running command. It
+// waits for neither; Broken must still be called. Close is idempotent.
 func (l *Lane) Close() error {
 	l.mu.Lock()
 	l.closed = true
@@ -196,10 +203,9 @@ func (l *Lane) hangUp() error {
 	return l.stdin.Close()
 }
 
-// Start sends a command and returns at once; the Run tells the rest. A lane
-// takes one command at a time: if it is not free, or cannot be used any more,
-// the Run has ended with ErrNotStarted. A shell that has not announced itself
-// yet is waited for.
+// Start sends a command and returns at once. If the lane is busy or unusable, the
+// Run has already ended with ErrNotStarted. If the shell has not announced itself
+// yet, the command is sent when it does.
 func (l *Lane) Start(c Command) *Run {
 	r := newRun(l, c)
 	if err := c.check(); err != nil {
@@ -226,14 +232,14 @@ func (l *Lane) Start(c Command) *Run {
 	} else {
 		l.env = env
 	}
-	told := l.told
-	l.told = true
+	primed := l.primed
+	l.primed = true
 	l.run = r
 	l.spent = c.Stdin != nil
 	l.mu.Unlock()
 
 	lines, enough := c.request(l.tag, word, env)
-	if !told {
+	if !primed {
 		first := "lane_tag=" + l.tag + ";" + bootstrap
 		lines, enough = first+lines, len(first)+enough
 	}
@@ -241,13 +247,13 @@ func (l *Lane) Start(c Command) *Run {
 	return r
 }
 
-// A stream is one of the two on which the shell writes.
+// stream is the writer for the shell's stdout or stderr.
 type stream struct {
 	lane     *Lane
 	isStderr bool
 }
 
-// Write takes what the shell wrote.
+// Write handles what the shell wrote; it never fails.
 func (s *stream) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		rest = s.lane.take(s, rest)
@@ -255,7 +261,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// take deals with p up to the first mark in it, and returns the rest.
+// take handles p up to and including the first mark, and returns the rest.
 func (l *Lane) take(s *stream, p []byte) []byte {
 	l.mu.Lock()
 	if !l.announced {
@@ -265,7 +271,7 @@ func (l *Lane) take(s *stream, p []byte) []byte {
 	r := l.run
 	if r == nil || r.over {
 		l.mu.Unlock()
-		return nil // nobody's
+		return nil // outside of any command
 	}
 	side := &r.stdout
 	if s.isStderr {
@@ -281,7 +287,7 @@ func (l *Lane) take(s *stream, p []byte) []byte {
 		out, tail, rest, found = side.scanner.next(p)
 	}
 	if wanted && len(out) > 0 {
-		side.give(out)
+		side.write(out)
 	}
 
 	l.mu.Lock()
@@ -290,17 +296,17 @@ func (l *Lane) take(s *stream, p []byte) []byte {
 	if found {
 		r.markedLocked(s, tail)
 	}
-	r.goOnLocked(wanted && len(out) > 0)
+	r.advanceLocked(wanted && len(out) > 0)
 	return rest
 }
 
-// awaitLocked looks for the announcement, and keeps what comes instead.
+// awaitLocked looks for the announcement and keeps other output for the error.
 func (l *Lane) awaitLocked(s *stream, p []byte) []byte {
 	out, rest, found := p, []byte(nil), false
 	if !s.isStderr {
 		out, _, rest, found = l.announcement.next(p)
 	}
-	l.notice = append(l.notice, out[:min(len(out), longestNotice-len(l.notice))]...)
+	l.notice = append(l.notice, out[:min(len(out), maxNotice-len(l.notice))]...)
 	if found {
 		l.announced = true
 		l.notice = nil

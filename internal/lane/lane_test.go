@@ -1,5 +1,7 @@
 //go:build linux
 
+// This file holds the shells that lanes are tested with, and the exit codes.
+
 package lane
 
 import (
@@ -16,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A flavour is a shell to run lanes with, and one to run commands with.
+// flavour is a shell for the lane and one for its commands.
 type flavour struct {
 	name        string
 	sh, command string
@@ -37,7 +39,7 @@ func eachFlavour(t *testing.T, test func(t *testing.T, f flavour)) {
 	}
 }
 
-// start starts a lane in a shell that is the sh on its PATH.
+// start starts a lane whose shell is the sh on its PATH.
 func (f flavour) start(t testing.TB, env ...string) *shellProcess {
 	t.Helper()
 	program, err := exec.LookPath(f.sh)
@@ -54,7 +56,7 @@ func (f flavour) start(t testing.TB, env ...string) *shellProcess {
 	return startLane(t, argv, append([]string{"PATH=" + bin + ":" + os.Getenv("PATH")}, env...)...)
 }
 
-// A shellProcess is a lane to a process of this machine.
+// shellProcess is a lane to a process on this machine.
 type shellProcess struct {
 	*Lane
 	cmd   *exec.Cmd
@@ -97,7 +99,7 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *shellProcess {
 	return p
 }
 
-// ran is what a command did.
+// ran is a command's result and output.
 type ran struct {
 	Result
 	stdout, stderr string
@@ -130,7 +132,7 @@ func (p *shellProcess) must(t testing.TB, c Command) ran {
 
 func newRunID() string { return "test-" + strings.TrimPrefix(string(newWord()), "\x1e") }
 
-func TestExitCodes(t *testing.T) {
+func TestCommandExitCode(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		for script, code := range map[string]int{

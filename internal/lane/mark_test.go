@@ -1,3 +1,5 @@
+// This file tests the scanner for marks.
+
 package lane
 
 import (
@@ -7,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestScannerHoldsBackOnlyWhatMayBegin(t *testing.T) {
+func TestScannerHoldsPartialMark(t *testing.T) {
 	s := scanner{word: []byte("\x1eword")}
 	out, _, _, found := s.next([]byte("text\x1e"))
 	require.Equal(t, "text", string(out))
@@ -27,14 +29,14 @@ func TestScannerHoldsBackOnlyWhatMayBegin(t *testing.T) {
 	require.Equal(t, "rest", string(rest))
 }
 
-func TestWordsDiffer(t *testing.T) {
+func TestNewWordUnique(t *testing.T) {
 	a, b := newWord(), newWord()
 	require.Len(t, a, 33)
 	require.NotEqual(t, a, b)
 }
 
-// However the stream is cut, exactly the bytes before the mark come out, and
-// none of them later than need be.
+// FuzzScanner checks that any split of the stream yields exactly the bytes before
+// the mark, and holds back only a prefix of it.
 func FuzzScanner(f *testing.F) {
 	f.Add([]byte("out\x1eput"), []byte("\x1ewor\x1e"), uint16(3))
 	f.Add([]byte("\x1e\x1e\x1e"), []byte("rest"), uint16(1))

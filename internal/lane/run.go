@@ -1,3 +1,5 @@
+// This file holds Run: one command on a lane, from its request to its result.
+
 package lane
 
 import (
@@ -13,49 +15,45 @@ import (
 	"time"
 )
 
-// What survivors write is waited for until none came for drainIdle, and at
-// most for drainMax.
+// Output of survivors is read until none arrived for drainIdle, and for at most
+// drainMax.
 const (
 	drainIdle = 100 * time.Millisecond
 	drainMax  = time.Second
 )
 
-// A Command is what a lane is asked to run.
+// Command is a command to run on a lane.
 type Command struct {
-	// Script is run as with -c. It may have any bytes but NUL, and at most
-	// MaxScript of them.
+	// Script is run with -c. It has at most MaxScript bytes and no NUL.
 	Script string
 
 	// Dir is the absolute path of the working directory.
 	Dir string
 
-	// Env is added to the shell's own variables. Names may be whatever env(1)
-	// takes; values may not have NUL bytes.
+	// Env is added to the shell's own variables. Names are those env(1) accepts;
+	// values have no NUL byte.
 	Env map[string]string
 
-	// RunID is a word of letters, digits, "_", "." and "-". It is exported as
-	// TERMINAL_RUN_ID, unless Env has that, which should then contain it:
-	// survivors are searched by it.
+	// RunID consists of letters, digits, "_", "." and "-". Survivors are found by
+	// it. It is exported as TERMINAL_RUN_ID; a value in Env must contain it.
 	RunID string
 
-	// Stdin is the command's standard input; nil means /dev/null. A command
-	// with Stdin is its lane's last, because it gets the rest of the shell's.
-	// It is read from when the command has started, and a Read that blocks
-	// may outlast the command.
+	// Stdin is the command's standard input; nil means /dev/null. A command with
+	// Stdin is its lane's last, because it inherits the shell's stdin. Reading
+	// begins when the command has started; a blocked Read may outlast it.
 	Stdin io.Reader
 
-	// Detached promises that what the command leaves behind holds neither
-	// pipe, so that there is nothing to look for, and Result.Survivors is
-	// false.
+	// Detached promises that processes left behind hold neither pipe. Nothing is
+	// searched for, and Result.Survivors is false.
 	Detached bool
 
-	// Stdout and Stderr receive the output; nil discards it. If they are
-	// equal, the command has one pipe for both, which keeps the order. They
-	// are not used after Done. An error makes the rest be discarded.
+	// Stdout and Stderr receive the output; nil discards it. If they are equal,
+	// one pipe serves both and keeps the order. They are not used after Done. If a
+	// Write fails, the rest of that stream is discarded.
 	Stdout, Stderr io.Writer
 }
 
-// merged tells whether stdout and stderr are to be one pipe.
+// merged reports whether stdout and stderr share a pipe.
 func (c *Command) merged() bool {
 	if c.Stdout == nil || c.Stderr == nil {
 		return c.Stdout == nil && c.Stderr == nil
@@ -63,42 +61,42 @@ func (c *Command) merged() bool {
 	return reflect.TypeOf(c.Stdout).Comparable() && reflect.TypeOf(c.Stderr).Comparable() && c.Stdout == c.Stderr
 }
 
-// A Result says how a command ended.
+// Result is how a command ended.
 type Result struct {
-	// ExitCode is the shell's $?: 128+n after signal n.
+	// ExitCode is the shell's $?, 128+n after signal n.
 	ExitCode int
 
-	// Survivors tells that processes were left that carry the run id. It is
-	// false where there is no /proc.
+	// Survivors reports whether processes with the run ID are left. It is always
+	// false without /proc.
 	Survivors bool
 }
 
-// A Run is one command on a lane. It owns the goroutine that writes to the
-// shell's stdin; that ends at the latest when the lane is broken and a Read of
-// the command's Stdin has returned.
+// Run is one command on a lane. It owns the goroutine that writes to the shell's
+// stdin, which ends at the latest when the lane has broken and a pending Read of
+// Stdin has returned.
 type Run struct {
 	lane    *Lane
 	command Command
 	pid     atomic.Int64
-	started chan struct{} // closed when the command has
+	started chan struct{} // closed when the command has started
 	done    chan struct{}
 
-	// Guarded by lane.mu, except for the sides' scanners and writers, which
-	// belong to the two streams' writers.
+	// Guarded by lane.mu, except for the scanner and writer of each side, which only
+	// the writer of that stream uses.
 	stdout, stderr side
-	sending        bool // the line is being written
-	sent           bool // all of it was
+	sending        bool // the request is being written
+	sent           bool // enough of it was written to start the command
 	refused        error
 	result         Result
-	left           bool // processes that may write more
+	left           bool // processes may still write
 	err            error
-	busy           int         // streams that are using a writer
-	ending         bool        // all marks have been seen
-	over           bool        // the writers are not to be used any more; done when !busy
+	busy           int         // streams inside take
+	ending         bool        // all marks were seen; draining
+	over           bool        // writers must not be used; done closes once busy is 0
 	idle, limit    *time.Timer // of the drain
 }
 
-// A side is what a Run has of each of the two streams.
+// side is the state of stdout or stderr in a Run.
 type side struct {
 	scanner      scanner
 	w            io.Writer
@@ -106,7 +104,8 @@ type side struct {
 	began, ended bool // marks seen
 }
 
-func (s *side) give(p []byte) {
+// write passes output on until a Write fails.
+func (s *side) write(p []byte) {
 	if s.w == nil || s.failed {
 		return
 	}
@@ -119,12 +118,12 @@ func newRun(l *Lane, c Command) *Run {
 	r.stdout.w, r.stderr.w = c.Stdout, c.Stderr
 	r.stderr.began = true
 	if c.merged() {
-		r.stderr = side{ended: true} // nobody writes there
+		r.stderr = side{ended: true} // unused
 	}
 	return r
 }
 
-// refuse ends a Run that never got to the lane.
+// refuse ends a Run that was never sent.
 func (r *Run) refuse(cause error) *Run {
 	r.over = true
 	r.err = fmt.Errorf("%w: %w", ErrNotStarted, cause)
@@ -132,17 +131,16 @@ func (r *Run) refuse(cause error) *Run {
 	return r
 }
 
-// Done is closed when the command has ended and its output has been given to
-// its writers, or when the lane broke.
+// Done returns a channel that is closed when the command has ended and its output
+// was written, or when the lane broke.
 func (r *Run) Done() <-chan struct{} { return r.done }
 
-// Started is closed when the command has started. It stays open if it never
-// does.
+// Started returns a channel that is closed when the command starts, if it does.
 func (r *Run) Started() <-chan struct{} { return r.started }
 
-// Result is valid when Done is closed. An error is ErrNotStarted, together
-// with what is wrong with the directory or the script if that is the reason;
-// or ErrBroken, together with the stream's error.
+// Result returns the result once Done is closed. The error matches ErrNotStarted,
+// and wraps the fault of the directory or script if there is one; or ErrBroken,
+// and wraps the stream's error.
 func (r *Run) Result() (Result, error) {
 	select {
 	case <-r.done:
@@ -152,12 +150,12 @@ func (r *Run) Result() (Result, error) {
 	}
 }
 
-// Pid is the process id of the command's session leader in its environment, or
-// 0 while it is not known, or if it cannot be: without setsid(1) or /proc.
+// Pid returns the pid of the command's session leader in its environment. It is 0
+// until the command starts, and without setsid(1) or /proc.
 func (r *Run) Pid() int { return int(r.pid.Load()) }
 
-// send writes the command's lines, of which the first bytes are enough to start
-// it, and then its input.
+// send writes the command's lines, whose first enough bytes start it, and then
+// copies its input.
 func (r *Run) send(lines string, enough int) {
 	l := r.lane
 	<-l.ready
@@ -196,8 +194,8 @@ func (r *Run) send(lines string, enough int) {
 	}
 }
 
-// feed copies the command's input when the command has started: of one that
-// never does the input is not touched.
+// feed copies the command's input once the command has started. If it never
+// starts, Stdin is not read.
 func (r *Run) feed() {
 	defer func() { _ = r.lane.hangUp() }()
 	select {
@@ -205,10 +203,10 @@ func (r *Run) feed() {
 	case <-r.done:
 		return
 	}
-	_, _ = io.Copy(r.lane.stdin, r.command.Stdin) // a command need not read it
+	_, _ = io.Copy(r.lane.stdin, r.command.Stdin) // the command may not read it all
 }
 
-// markedLocked takes note of a mark.
+// markedLocked handles a mark with the given tail.
 func (r *Run) markedLocked(s *stream, tail []byte) {
 	if s.isStderr {
 		r.stderr.ended = true
@@ -229,7 +227,7 @@ func (r *Run) markedLocked(s *stream, tail []byte) {
 	case kind == 'e':
 		code, left, _ := strings.Cut(text, " ")
 		r.result.ExitCode, _ = strconv.Atoi(code)
-		if r.refused == nil { // what never ran has left nothing
+		if r.refused == nil { // a command that never ran left nothing
 			r.result.Survivors = left == "2"
 			r.left = left != "0"
 		}
@@ -243,6 +241,7 @@ func (r *Run) markedLocked(s *stream, tail []byte) {
 	}
 }
 
+// refusal returns the error for the reason in an n mark.
 func refusal(reason string) error {
 	switch reason {
 	case "e":
@@ -254,8 +253,9 @@ func refusal(reason string) error {
 	}
 }
 
-// goOnLocked ends the Run if it is time to. wrote tells that output came.
-func (r *Run) goOnLocked(wrote bool) {
+// advanceLocked ends the Run, or starts the drain, if all marks were seen. wrote
+// reports whether output arrived, which prolongs the drain.
+func (r *Run) advanceLocked(wrote bool) {
 	switch {
 	case r.over:
 		r.finishLocked()
@@ -275,6 +275,7 @@ func (r *Run) goOnLocked(wrote bool) {
 	}
 }
 
+// drained ends the Run when a drain timer fires.
 func (r *Run) drained() {
 	r.lane.mu.Lock()
 	defer r.lane.mu.Unlock()
@@ -299,6 +300,7 @@ func (r *Run) lostLocked() {
 	}
 }
 
+// endLocked sets the error of the Run and forbids the use of its writers.
 func (r *Run) endLocked(err error) {
 	r.over = true
 	r.err = err
@@ -309,7 +311,7 @@ func (r *Run) endLocked(err error) {
 	r.finishLocked()
 }
 
-// finishLocked closes Done once no writer is in use.
+// finishLocked frees the lane and closes Done once no writer is in use.
 func (r *Run) finishLocked() {
 	if r.busy > 0 || r.lane.run != r {
 		return

@@ -1,5 +1,7 @@
 //go:build linux
 
+// This file tests commands on real shells, and on far ends played by the test.
+
 package lane
 
 import (
@@ -20,10 +22,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/terminal-go/terminal/internal/spawn"
 	"golang.org/x/sys/unix"
 )
 
-func TestEachStreamKeepsItsBytes(t *testing.T) {
+func TestCommandOutputPreservesBytes(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		got := p.must(t, Command{Script: `printf 'a\0b\377\n\nc'; printf ' d\r' >&2; exit 3`})
@@ -33,7 +37,7 @@ func TestEachStreamKeepsItsBytes(t *testing.T) {
 	})
 }
 
-func TestEqualWritersAreOneStreamInOrder(t *testing.T) {
+func TestCommandEqualWritersKeepOrder(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		var both, want bytes.Buffer
@@ -49,7 +53,7 @@ func TestEqualWritersAreOneStreamInOrder(t *testing.T) {
 	})
 }
 
-func TestOutputThatLooksLikeAMarkIsOutput(t *testing.T) {
+func TestCommandOutputResemblesMark(t *testing.T) {
 	random := make([]byte, 100_000)
 	source := rand.NewChaCha8([32]byte{1})
 	_, _ = source.Read(random)
@@ -76,7 +80,7 @@ func TestOutputThatLooksLikeAMarkIsOutput(t *testing.T) {
 	}
 }
 
-func TestMuchOutputOnBothStreams(t *testing.T) {
+func TestCommandLargeOutputOnBothStreams(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		got := p.must(t, Command{Script: "head -c 10000000 /dev/zero & head -c 10000000 /dev/zero >&2; wait"})
@@ -86,7 +90,7 @@ func TestMuchOutputOnBothStreams(t *testing.T) {
 	})
 }
 
-func TestScriptsRunUnchanged(t *testing.T) {
+func TestCommandScriptUnchanged(t *testing.T) {
 	long := "x=$(cat <<'E'\n" + strings.Repeat("0123456789abcde\n", MaxScript/16-10) + "E\n); echo ${#x} $# \"$1\""
 	cases := map[string]string{ // script to output
 		`echo "a'b" 'c"d' e\'f`:      "a'b c\"d e'f\n",
@@ -120,8 +124,8 @@ func TestScriptsRunUnchanged(t *testing.T) {
 	})
 }
 
-// A word is joined from pieces that may end in the middle of a character.
-func TestLongScriptsAreCutAnywhere(t *testing.T) {
+// A piece may end inside a multibyte character.
+func TestCommandLongScriptMultibyte(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		for shift := range 4 {
@@ -135,7 +139,7 @@ func TestLongScriptsAreCutAnywhere(t *testing.T) {
 	})
 }
 
-func TestScriptTooLong(t *testing.T) {
+func TestCommandScriptTooLong(t *testing.T) {
 	p := flavours[0].start(t)
 	_, err := p.run(t, Command{Script: strings.Repeat("#", MaxScript+1)})
 	require.ErrorIs(t, err, ErrNotStarted)
@@ -144,7 +148,7 @@ func TestScriptTooLong(t *testing.T) {
 	require.Equal(t, 9, got.ExitCode)
 }
 
-func TestWhatCannotBeSentIsRefused(t *testing.T) {
+func TestCommandInvalidRefused(t *testing.T) {
 	p := flavours[0].start(t)
 	<-p.Ready()
 	for name, c := range map[string]Command{
@@ -169,7 +173,7 @@ func TestWhatCannotBeSentIsRefused(t *testing.T) {
 	require.True(t, p.Reusable())
 }
 
-func TestEnvironment(t *testing.T) {
+func TestCommandEnvironment(t *testing.T) {
 	const nasty = "a\n'b' \"c\" $d `e` \\\n\n#\xff "
 	env := map[string]string{
 		"PLAIN": "x", "NASTY": nasty, "EMPTY": "", "a.b-c": nasty, "1x": "1", "-d": "dash", "%s": "form", "lane_n": "mine", "lane_word": nasty,
@@ -215,11 +219,11 @@ func TestEnvironment(t *testing.T) {
 		}
 		require.Equal(t, "/", bare["PWD"])
 		require.NotContains(t, bare, "OLDPWD")
-		require.Contains(t, bare, runIDEnv)
+		require.Contains(t, bare, spawn.RunIDEnv)
 	})
 }
 
-func TestTheLocaleIsTheCommandsOwn(t *testing.T) {
+func TestCommandLocale(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		const script = `printf '[%s]' "${LC_ALL-none}"`
 		require.Equal(t, "[C.UTF-8]", f.start(t, "LC_ALL=C.UTF-8").must(t, Command{Script: script}).stdout)
@@ -232,16 +236,16 @@ func TestTheLocaleIsTheCommandsOwn(t *testing.T) {
 	})
 }
 
-func TestRunID(t *testing.T) {
+func TestCommandRunID(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
-		require.Equal(t, "abc", p.must(t, Command{Script: "printf %s $" + runIDEnv, RunID: "abc"}).stdout)
-		env := map[string]string{runIDEnv: "outer,abc"}
-		require.Equal(t, "outer,abc", p.must(t, Command{Script: "printf %s $" + runIDEnv, RunID: "abc", Env: env}).stdout)
+		require.Equal(t, "abc", p.must(t, Command{Script: "printf %s $" + spawn.RunIDEnv, RunID: "abc"}).stdout)
+		env := map[string]string{spawn.RunIDEnv: "outer,abc"}
+		require.Equal(t, "outer,abc", p.must(t, Command{Script: "printf %s $" + spawn.RunIDEnv, RunID: "abc", Env: env}).stdout)
 	})
 }
 
-func TestDirectories(t *testing.T) {
+func TestCommandDir(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	odd := filepath.Join(dir, "a 'b'\n$c\n")
@@ -273,11 +277,11 @@ func TestDirectories(t *testing.T) {
 	})
 }
 
-func TestADirectoryWithoutPermission(t *testing.T) {
+func TestCommandDirWithoutPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
-	dir, err := os.MkdirTemp("/tmp", "lane")
+	dir, err := os.MkdirTemp("/tmp", "lane") //nolint:usetesting // another user must get through its parents
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	require.NoError(t, os.Mkdir(dir+"/below", 0o755))
@@ -293,7 +297,7 @@ func TestADirectoryWithoutPermission(t *testing.T) {
 	require.True(t, p.Reusable())
 }
 
-func TestStdin(t *testing.T) {
+func TestCommandStdin(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		text := strings.Repeat("echo this is no request\n", 10_000)
 		p := f.start(t)
@@ -313,7 +317,7 @@ func TestStdin(t *testing.T) {
 	})
 }
 
-func TestABlockedStdinHoldsNothingUp(t *testing.T) {
+func TestCommandStdinBlocked(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		r, w := io.Pipe()
 		defer w.Close()
@@ -323,7 +327,7 @@ func TestABlockedStdinHoldsNothingUp(t *testing.T) {
 	})
 }
 
-func TestStdinOfACommandThatDoesNotStartIsNotTouched(t *testing.T) {
+func TestCommandStdinUnreadIfNotStarted(t *testing.T) {
 	p := flavours[0].start(t)
 	in := strings.NewReader("keep")
 	_, err := p.run(t, Command{Script: "cat", Dir: "/missing", Stdin: in})
@@ -331,7 +335,7 @@ func TestStdinOfACommandThatDoesNotStartIsNotTouched(t *testing.T) {
 	require.Equal(t, 4, in.Len())
 }
 
-func TestPidLeadsASession(t *testing.T) {
+func TestRunPidLeadsSession(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		for _, stdin := range []io.Reader{nil, strings.NewReader("")} {
 			p := f.start(t)
@@ -352,7 +356,7 @@ func TestPidLeadsASession(t *testing.T) {
 	})
 }
 
-func TestSurvivors(t *testing.T) {
+func TestResultSurvivors(t *testing.T) {
 	scripts := map[string]string{
 		"child":             "sleep 30 & echo $!",
 		"setsid":            "setsid sleep 30 & echo $!",
@@ -373,7 +377,7 @@ func TestSurvivors(t *testing.T) {
 	})
 }
 
-// killPrinted ends the processes whose ids a command printed.
+// killPrinted kills the processes whose pids a command printed.
 func killPrinted(t *testing.T, text string) {
 	t.Helper()
 	for _, field := range strings.Fields(text) {
@@ -384,7 +388,7 @@ func killPrinted(t *testing.T, text string) {
 	}
 }
 
-func TestAProcessWithoutTheRunIDThatHoldsThePipesSpendsTheLane(t *testing.T) {
+func TestLaneReusablePipesHeldWithoutRunID(t *testing.T) {
 	const until = ` </dev/null & echo $!; until [ "$(tr -d '\0' </proc/$!/environ)" = A=b ]; do :; done`
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		for redirect, holds := range map[string]bool{"2>/dev/null": true, ">/dev/null": true, ">/dev/null 2>&1": false} {
@@ -404,7 +408,7 @@ func (p *shellProcess) closed(t *testing.T) <-chan struct{} {
 	return p.ended
 }
 
-func TestZombiesAndTheDeadAreNoSurvivors(t *testing.T) {
+func TestResultSurvivorsZombies(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		for range 20 {
@@ -414,7 +418,7 @@ func TestZombiesAndTheDeadAreNoSurvivors(t *testing.T) {
 	})
 }
 
-func TestWhatSurvivorsWriteIsWaitedForAndThenNobodys(t *testing.T) {
+func TestRunSurvivorOutputDrained(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		fifo := filepath.Join(t.TempDir(), "fifo")
@@ -430,7 +434,7 @@ func TestWhatSurvivorsWriteIsWaitedForAndThenNobodys(t *testing.T) {
 		require.True(t, result.Survivors)
 		require.Equal(t, "now\nsoon\n", stdout.String())
 
-		// The survivor is not blocked by a pipe that nobody reads, nor killed.
+		// The survivor is neither blocked by a full pipe nor killed by a closed one.
 		require.NoError(t, os.WriteFile(fifo, []byte("go\n"), 0))
 		text, err := os.ReadFile(fifo)
 		require.NoError(t, err)
@@ -439,7 +443,7 @@ func TestWhatSurvivorsWriteIsWaitedForAndThenNobodys(t *testing.T) {
 	})
 }
 
-func TestAnEndlessSurvivorIsDrainedForASecond(t *testing.T) {
+func TestRunDrainBounded(t *testing.T) {
 	p := flavours[0].start(t)
 	began := time.Now()
 	got := p.must(t, Command{Script: "while :; do echo x >&2; sleep 0.02; done & echo $!"})
@@ -466,7 +470,7 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-func TestAThousandCommands(t *testing.T) {
+func TestLaneThousandCommands(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		n := 1000
@@ -481,9 +485,8 @@ func TestAThousandCommands(t *testing.T) {
 	})
 }
 
-// A standby that dies may still take a few bytes of the line with it; then the
-// command has not started.
-func TestAStandbyThatIsKilledLosesNothing(t *testing.T) {
+// A killed standby may have read part of the line; the command has not started then.
+func TestLaneStandbyKilled(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		killed := func(c Command) ran {
@@ -520,7 +523,7 @@ func childrenOf(t *testing.T, pid int) (pids []int) {
 	return pids
 }
 
-func TestWithoutSetsidOrBash(t *testing.T) {
+func TestLaneWithoutSetsidOrBash(t *testing.T) {
 	bin := t.TempDir()
 	for _, name := range []string{"cat", "sleep"} {
 		path, err := exec.LookPath(name)
@@ -547,7 +550,7 @@ func TestWithoutSetsidOrBash(t *testing.T) {
 	}
 }
 
-func TestAShellThatIsNotThere(t *testing.T) {
+func TestCommandShellMissing(t *testing.T) {
 	argv := Argv("/no/such/shell")
 	p := startLane(t, argv)
 	got := p.must(t, Command{Script: "echo x"})
@@ -555,7 +558,7 @@ func TestAShellThatIsNotThere(t *testing.T) {
 	require.NotEmpty(t, got.stderr)
 }
 
-func TestTheShellIsKilledDuringACommand(t *testing.T) {
+func TestLaneShellKilledDuringCommand(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		r, w := io.Pipe()
@@ -576,7 +579,7 @@ func TestTheShellIsKilledDuringACommand(t *testing.T) {
 	})
 }
 
-func TestBusy(t *testing.T) {
+func TestLaneStartBusy(t *testing.T) {
 	p := flavours[0].start(t)
 	r, w := io.Pipe()
 	first := p.Start(Command{Script: "echo up; exec sleep 30", Dir: "/", RunID: newRunID(), Stdout: w})
@@ -592,7 +595,7 @@ func TestBusy(t *testing.T) {
 	require.True(t, p.Reusable())
 }
 
-func TestCloseLetsACommandEnd(t *testing.T) {
+func TestLaneCloseDuringCommand(t *testing.T) {
 	p := flavours[0].start(t)
 	r, w := io.Pipe()
 	run := p.Start(Command{Script: "echo up; sleep 0.2; exit 8", Dir: "/", RunID: newRunID(), Stdout: w})
@@ -611,7 +614,7 @@ func TestCloseLetsACommandEnd(t *testing.T) {
 	<-p.ended
 }
 
-// A far end that is played by the test.
+// farEnd is a lane whose shell is played by the test.
 type farEnd struct {
 	*Lane
 	stdin *io.PipeReader
@@ -626,9 +629,18 @@ func (e farEnd) start() *Run {
 	return e.Start(Command{Script: "true", Dir: "/", RunID: "id", Stdout: io.Discard})
 }
 
+// startPlayed starts a command on a farEnd and returns the word of its marks.
+func startPlayed(t *testing.T) (e farEnd, r *Run, word string) {
+	t.Helper()
+	e = newFarEnd()
+	r = e.start()
+	fmt.Fprint(e.Stdout(), readyText+"\n")
+	return e, r, readLines(t, e.stdin)
+}
+
 var errCut = errors.New("cut")
 
-func TestAStreamThatBreaks(t *testing.T) {
+func TestLaneBroken(t *testing.T) {
 	result := func(r *Run) error {
 		<-r.Done()
 		_, err := r.Result()
@@ -669,10 +681,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		require.ErrorIs(t, e.Err(), ErrBroken)
 	})
 	t.Run("after the lines", func(t *testing.T) {
-		e := newFarEnd()
-		r := e.start()
-		fmt.Fprint(e.Stdout(), readyText+"\n")
-		readLines(t, e.stdin)
+		e, r, _ := startPlayed(t)
 		e.Broken(errCut)
 		err := result(r)
 		require.ErrorIs(t, err, ErrBroken)
@@ -680,20 +689,14 @@ func TestAStreamThatBreaks(t *testing.T) {
 		require.NotErrorIs(t, err, ErrNotStarted)
 	})
 	t.Run("between the two end marks", func(t *testing.T) {
-		e := newFarEnd()
-		r := e.start()
-		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin)
+		e, r, word := startPlayed(t)
 		fmt.Fprintf(e.Stdout(), "\x1e%ss12\nout\x1e%se0 0\n", word, word)
 		e.Broken(nil)
 		require.ErrorIs(t, result(r), ErrBroken)
 		require.Equal(t, 12, r.Pid())
 	})
 	t.Run("after a refusal", func(t *testing.T) {
-		e := newFarEnd()
-		r := e.start()
-		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin)
+		e, r, word := startPlayed(t)
 		fmt.Fprintf(e.Stdout(), "\x1e%sne\n", word)
 		e.Broken(nil)
 		err := result(r)
@@ -701,10 +704,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	})
 	t.Run("while survivors are waited for", func(t *testing.T) {
-		e := newFarEnd()
-		r := e.start()
-		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin)
+		e, r, word := startPlayed(t)
 		fmt.Fprintf(e.Stdout(), "\x1e%ss12\nout\x1e%se3 2\n", word, word)
 		fmt.Fprintf(e.Stderr(), "\x1e%s\n", word)
 		e.Broken(errCut)
@@ -713,10 +713,7 @@ func TestAStreamThatBreaks(t *testing.T) {
 		require.Equal(t, Result{ExitCode: 3, Survivors: true}, got)
 	})
 	t.Run("by a fork that died", func(t *testing.T) {
-		e := newFarEnd()
-		r := e.start()
-		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin)
+		e, r, word := startPlayed(t)
 		fmt.Fprintf(e.Stdout(), "\x1e%se137 0\n", word)
 		fmt.Fprintf(e.Stderr(), "\x1e%s\n", word)
 		require.ErrorIs(t, result(r), ErrNotStarted)
@@ -724,17 +721,14 @@ func TestAStreamThatBreaks(t *testing.T) {
 		require.NoError(t, e.Close())
 	})
 	t.Run("by nonsense", func(t *testing.T) {
-		e := newFarEnd()
-		r := e.start()
-		fmt.Fprint(e.Stdout(), readyText+"\n")
-		word := readLines(t, e.stdin)
+		e, r, word := startPlayed(t)
 		fmt.Fprintf(e.Stdout(), "\x1e%s?\n", word)
 		require.ErrorIs(t, result(r), ErrBroken)
 		require.NoError(t, e.Close())
 	})
 }
 
-// readLines reads a request, after the bootstrap, and returns its word.
+// readLines reads the bootstrap and a request, and returns its word.
 func readLines(t *testing.T, r io.Reader) string {
 	t.Helper()
 	var text []byte
@@ -748,8 +742,7 @@ func readLines(t *testing.T, r io.Reader) string {
 	return rest[:32]
 }
 
-// What comes between two commands is nobody's.
-func TestOutputOutsideOfTheMarksIsDiscarded(t *testing.T) {
+func TestLaneOutputOutsideMarksDiscarded(t *testing.T) {
 	e := newFarEnd()
 	var stdout, stderr bytes.Buffer
 	fmt.Fprint(e.Stdout(), readyText+"\nstray")
@@ -765,8 +758,8 @@ func TestOutputOutsideOfTheMarksIsDiscarded(t *testing.T) {
 	require.NoError(t, e.Close())
 }
 
-// A writer that is slow is not used when Done is closed.
-func TestWritersAreNotUsedAfterDone(t *testing.T) {
+// Done waits for a writer that is still in use.
+func TestRunWriterUnusedAfterDone(t *testing.T) {
 	e := newFarEnd()
 	entered, leave := make(chan struct{}), make(chan struct{})
 	r := e.Start(Command{Dir: "/", RunID: "id", Stdout: writerFunc(func(p []byte) (int, error) {
@@ -798,7 +791,7 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestAWriterThatFailsLosesTheRest(t *testing.T) {
+func TestRunWriterFails(t *testing.T) {
 	p := flavours[0].start(t)
 	calls := 0
 	got := p.must(t, Command{Script: "head -c 1000000 /dev/zero; exit 2", Stdout: writerFunc(func([]byte) (int, error) {
@@ -810,14 +803,14 @@ func TestAWriterThatFailsLosesTheRest(t *testing.T) {
 	require.True(t, p.Reusable())
 }
 
-// A halver writes one half, waits until it has been read, and lets something
-// happen before the other.
-type halver struct {
+// splitWriter writes up to HALF, waits until that was read, and calls between before
+// it writes the rest.
+type splitWriter struct {
 	*os.File
 	between func()
 }
 
-func (h *halver) WriteString(s string) (int, error) {
+func (h *splitWriter) WriteString(s string) (int, error) {
 	half := strings.Index(s, "HALF")
 	if half < 0 {
 		return h.File.WriteString(s)
@@ -833,9 +826,9 @@ func (h *halver) WriteString(s string) (int, error) {
 	return half + n, err
 }
 
-func (h *halver) Write(p []byte) (int, error) { return h.WriteString(string(p)) }
+func (h *splitWriter) Write(p []byte) (int, error) { return h.WriteString(string(p)) }
 
-func TestTheOtherHalfOfALineIsNotRun(t *testing.T) {
+func TestLaneSplitLineNotRun(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, f flavour) {
 		p := f.start(t)
 		p.must(t, Command{Script: ":"})
@@ -846,7 +839,7 @@ func TestTheOtherHalfOfALineIsNotRun(t *testing.T) {
 		require.NoError(t, err)
 		own := p.Lane.stdin
 		other := os.NewFile(uintptr(fd), "stdin")
-		p.Lane.stdin = &halver{other, func() {
+		p.Lane.stdin = &splitWriter{other, func() {
 			for _, pid := range childrenOf(t, p.cmd.Process.Pid) {
 				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 			}

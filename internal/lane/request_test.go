@@ -1,5 +1,7 @@
 //go:build linux
 
+// This file tests the encoding of requests.
+
 package lane
 
 import (
@@ -8,20 +10,22 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/terminal-go/terminal/internal/shellscript"
 )
 
-func TestQuoteIsOneLine(t *testing.T) {
+func TestQuoteSingleLine(t *testing.T) {
 	require.Equal(t, "a/b.c", quote("a/b.c"))
 	require.Equal(t, "''", quote(""))
 	require.Equal(t, `'a b'`, quote("a b"))
 	require.Equal(t, `'it'\''s'`, quote("it's"))
 	require.Equal(t, `'a'"$lane_n"'b'`, quote("a\nb"))
 	require.Equal(t, 1, strings.Count(bootstrap, "\n"))
-	require.NotContains(t, withoutComments("# a\n\tb # c\n\n#\n"), "a")
+	require.NotContains(t, shellscript.Minify("# a\n\tb # c\n\n#\n"), "a")
 }
 
-// What a person's pkill -f looks for should not be found in a lane.
-func TestTheShellsCommandLineIsShort(t *testing.T) {
+// A lane's command line must not match what a user's pkill -f looks for.
+func TestArgvShort(t *testing.T) {
 	argv := strings.Join(Argv(""), " ")
 	require.Less(t, len(argv), 200)
 	for _, word := range []string{"bash", "sleep", "server", "python", "node", "java", "test", "TERMINAL"} {
@@ -29,18 +33,18 @@ func TestTheShellsCommandLineIsShort(t *testing.T) {
 	}
 }
 
-func TestPiecesAreArguments(t *testing.T) {
-	for _, n := range []int{0, 1, longestArg, longestArg + 1, MaxScript} {
+func TestPiecesFitArguments(t *testing.T) {
+	for _, n := range []int{0, 1, maxArg, maxArg + 1, MaxScript} {
 		script := strings.Repeat("x", n)
 		all := pieces(script)
 		require.Equal(t, script, strings.Join(all, ""))
 		for _, piece := range all {
-			require.LessOrEqual(t, len(piece), longestArg)
+			require.LessOrEqual(t, len(piece), maxArg)
 		}
 	}
 }
 
-// A quoted value comes out of a shell's read and eval as it went in.
+// FuzzQuote checks that a quoted value survives a shell's read and eval.
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{"", "a'b", "a\nb\n", "\\", "$x `y` \"z\"", "\xff\x01\t", "-n", "'\n'\n''", "\r\n", "a\\\n"} {
 		f.Add(s)

@@ -1,3 +1,5 @@
+// This file holds what is sent to the shell: the bootstrap and one request a command.
+
 package lane
 
 import (
@@ -8,18 +10,19 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/terminal-go/terminal/internal/shellscript"
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
-// MaxScript is the length in bytes of the longest script that can be sent.
-// The shell reads a request byte by byte, which takes about half a second for
-// this much; long texts had better be read by the command from its Stdin.
+// MaxScript is the length in bytes of the longest script. The shell's read takes
+// one byte a system call, about half a second for this length, because it must not
+// read ahead on a pipe (POSIX, read); long input should go through Stdin.
 const MaxScript = 1 << 20
 
-// longestArg is what Linux takes for one argument or variable, less the NUL.
-const longestArg = 128<<10 - 1
-
-// runIDEnv is the variable by which a command's processes can be found.
-const runIDEnv = "TERMINAL_RUN_ID"
+// maxArg is the longest argument or variable: MAX_ARG_STRLEN of execve(2), less
+// the NUL.
+const maxArg = 128<<10 - 1
 
 //go:embed command.sh
 var commandSource string
@@ -27,10 +30,9 @@ var commandSource string
 //go:embed bootstrap.sh
 var bootstrapSource string
 
-// listen is all that a lane's shell is started with: it makes its own output
-// /dev/null, announces itself and does what it is told, line by line. It is
-// short because it is seen in the list of processes, where a command's
-// pkill -f should not take it for something else.
+// listen is the script a lane's shell is started with: it moves its output to 3
+// and 4, announces itself and evals each line. It is short because a command's
+// pkill -f sees it.
 const listen = `exec 3>&1 4>&2 >/dev/null 2>&1
 unset lane_n lane_l
 lane_n='
@@ -42,54 +44,32 @@ done`
 
 const readyText = "lane 1"
 
-// Argv is what to start in an environment to get a lane there. shell is the
-// program that commands are run with, a path or a name to be found on PATH;
-// "": bash, else sh.
+// Argv returns the argv of a lane's shell. shell runs the commands: a path or a
+// name on PATH. If it is "", bash is used, or sh if there is no bash.
 func Argv(shell string) []string {
 	return []string{"sh", "-c", listen, "sh", shell}
 }
 
-// bootstrap is the first line a shell is sent, after its tag. The locale is
-// looked at before command.sh changes it.
+// bootstrap is the first line that is sent, after the tag. It saves the locale
+// before command.sh changes it.
 var bootstrap = `lane_lc=${LC_ALL-};lane_locale="unset LC_ALL${LC_ALL+;export LC_ALL=\"\$lane_lc\"}";lane_def=;` +
-	"lane_text=" + quote(withoutComments(commandSource)) + `;eval "$lane_text";` +
+	"lane_text=" + quote(shellscript.Minify(commandSource)) + `;eval "$lane_text";` +
 	Line(bootstrapSource)
 
-// Line makes one line of a script, for a shell that reads a line and evals it
-// and has a newline in lane_n. Lines that are comments are left out.
+// Line returns script, without comments, as one line for a shell that evals what
+// it reads and has a newline in lane_n.
 func Line(script string) string {
-	return "eval " + quote(withoutComments(script)) + "\n"
+	return "eval " + quote(shellscript.Minify(script)) + "\n"
 }
 
-func withoutComments(script string) string {
-	var b strings.Builder
-	for line := range strings.Lines(script) {
-		line = strings.TrimLeft(line, "\t")
-		if line != "\n" && !strings.HasPrefix(line, "#") {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
-}
+// quote returns s, which has no NUL, as one shell word on one line.
+func quote(s string) string { return shellscript.QuoteLine(s, "lane_n") }
 
-// quote makes one word of any text without NUL, on one line.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, plain) == "" {
-		return s
-	}
-	return "'" + quoter.Replace(s) + "'"
-}
-
-const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,+-"
-
-var quoter = strings.NewReplacer("'", `'\''`, "\n", `'"$lane_n"'`)
-
-// request is what makes the shell run the command: the lines, and how many
-// bytes of them must have been written for it to start. env is the definition
-// of the environment if it has changed, else "". The standby reads the first
-// line and becomes the command, the lane's shell reads the others when that
-// has ended. With Stdin there are no others: the lane's shell itself must run
-// the command, so that it knows not to go on reading.
+// request returns the lines that run the command, and how many of their bytes
+// start it. env defines the environment; it is "" if that is unchanged. The
+// standby reads the first line and becomes the command; the lane's shell reads the
+// others afterwards. With Stdin there are no others: the lane's shell runs the
+// command itself, so that it stops reading.
 func (c *Command) request(tag string, word []byte, env string) (lines string, enough int) {
 	mode := "x"
 	if c.merged() {
@@ -98,7 +78,7 @@ func (c *Command) request(tag string, word []byte, env string) (lines string, en
 	if c.Detached {
 		mode += "d"
 	}
-	value := c.Env[runIDEnv]
+	value := c.Env[spawn.RunIDEnv]
 	if value == c.RunID {
 		value = ""
 	}
@@ -131,33 +111,33 @@ func (c *Command) request(tag string, word []byte, env string) (lines string, en
 	return b.String(), enough
 }
 
-// pieces cuts a script into what can be arguments.
+// pieces splits a script into arguments of at most maxArg bytes.
 func pieces(script string) []string {
 	var all []string
-	for len(script) > longestArg {
-		all = append(all, script[:longestArg])
-		script = script[longestArg:]
+	for len(script) > maxArg {
+		all = append(all, script[:maxArg])
+		script = script[maxArg:]
 	}
 	return append(all, script)
 }
 
-// environment is the definition of the functions that export the variables
-// and that become the command. It is sent only when it has changed, because
-// every byte costs a system call.
+// environment returns the definitions of lane_env, which exports the variables,
+// and lane_exec, which execs the command. It is sent only if it has changed,
+// because the shell reads byte by byte.
 func (c *Command) environment() string {
-	var export, odd strings.Builder
+	var export, viaEnv strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
-		if name == runIDEnv || name == "LC_ALL" {
+		if name == spawn.RunIDEnv || name == "LC_ALL" {
 			continue
 		}
 		to := &export
-		if isOdd(name) {
-			to = &odd
+		if needsEnv(name) {
+			to = &viaEnv
 		}
 		to.WriteByte(' ')
 		to.WriteString(quote(name + "=" + c.Env[name]))
 	}
-	// The locale comes last: until then the shell works on bytes.
+	// LC_ALL is exported last: until then the shell works on bytes.
 	locale := `eval "$lane_locale"`
 	if value, ok := c.Env["LC_ALL"]; ok {
 		locale = "export " + quote("LC_ALL="+value)
@@ -166,15 +146,15 @@ func (c *Command) environment() string {
 		locale = "export" + export.String() + ";" + locale
 	}
 	run := "exec"
-	if odd.Len() > 0 {
-		run += ` "$lane_env1" --` + odd.String()
+	if viaEnv.Len() > 0 {
+		run += ` "$lane_env1" --` + viaEnv.String()
 	}
 	return "lane_env() { " + locale + "; }; lane_exec() { " + run + ` "$@"; }`
 }
 
-// isOdd tells whether a variable must go through env(1): a name that no shell
-// can assign to, or one that would change this shell instead.
-func isOdd(name string) bool {
+// needsEnv reports whether a variable must go through env(1), because a shell
+// cannot assign it or would change its own behavior.
+func needsEnv(name string) bool {
 	for i, r := range name {
 		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 		if !letter && (i == 0 || r < '0' || r > '9') {
@@ -186,16 +166,17 @@ func isOdd(name string) bool {
 			return true
 		}
 	}
-	return slices.Contains(oddNames, name)
+	return slices.Contains(shellVariables, name)
 }
 
-var oddNames = []string{
+// shellVariables are names that bash, dash or ash treat specially.
+var shellVariables = []string{
 	"_", "COPROC", "DIRSTACK", "EUID", "EXECIGNORE", "FUNCNAME", "FUNCNEST", "GLOBIGNORE", "GROUPS", "IFS", "LINENO",
 	"MAPFILE", "OLDPWD", "PIPESTATUS", "POSIXLY_CORRECT", "PPID", "RANDOM", "REPLY", "SECONDS", "SHELLOPTS", "SHLVL",
 	"SRANDOM", "TMOUT", "UID",
 }
 
-// check refuses what cannot be sent.
+// check returns an error for a command that cannot be sent.
 func (c *Command) check() error {
 	switch {
 	case len(c.Script) > MaxScript:
@@ -211,7 +192,7 @@ func (c *Command) check() error {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0):
 			return &fs.PathError{Op: "export", Path: name, Err: fs.ErrInvalid}
-		case len(name)+1+len(value) > longestArg:
+		case len(name)+1+len(value) > maxArg:
 			return &fs.PathError{Op: "export", Path: name, Err: syscall.E2BIG}
 		}
 	}
