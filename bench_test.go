@@ -1,17 +1,20 @@
+// Benchmarks of the Local backend, and what the benchmarks of all backends share.
+
 package terminal
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -20,8 +23,10 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-// bare is what the library is measured against: bash and a pipe, nothing else.
+// bare runs script with bash and a pipe, the baseline of the library, and
+// returns how long that took.
 func bare(tb testing.TB, script string, sink io.Writer) time.Duration {
+	tb.Helper()
 	began := time.Now()
 	cmd := exec.Command("bash", "-c", script)
 	out, err := cmd.StdoutPipe()
@@ -48,13 +53,14 @@ func BenchmarkRunTrue(b *testing.B) {
 }
 
 func report(b *testing.B, ours, theirs []time.Duration) {
+	b.Helper()
 	o, t := median(ours), median(theirs)
 	b.ReportMetric(float64(o.Microseconds()), "run-µs")
 	b.ReportMetric(float64(t.Microseconds()), "bare-µs")
 	b.ReportMetric(float64(o)/float64(t), "ratio")
 }
 
-func BenchmarkGigabyteOfOutput(b *testing.B) {
+func BenchmarkRunGigabyteOutput(b *testing.B) {
 	const script = "head -c 1000000000 /dev/zero"
 	term := newTerminal(b, Config{})
 	defer term.Close()
@@ -74,7 +80,8 @@ func BenchmarkGigabyteOfOutput(b *testing.B) {
 	b.ReportMetric(float64(growth)/(1<<20), "peak-MiB")
 }
 
-// watchHeap records how far the memory that Go has from the system grows.
+// watchHeap records in growth by how much the memory obtained from the system
+// grows until stop is called.
 func watchHeap(growth *uint64) (stop func()) {
 	runtime.GC()
 	var m runtime.MemStats
@@ -98,36 +105,48 @@ func watchHeap(growth *uint64) (stop func()) {
 	return func() { close(done); group.Wait() }
 }
 
-func TestAThousandTasksAtOnceLeaveNothing(t *testing.T) {
-	term := newTerminal(t, Config{Timeout: 5 * time.Minute})
-	_, err := term.Run(t.Context(), Request{Command: "true"})
+// jobFigures measures Start against Run of true, in turn, and how soon Wait
+// returns after the end of a short job.
+func jobFigures(t *testing.T, backend Backend) {
+	t.Helper()
+	if os.Getenv("TERMINAL_TEST_LONG") == "" {
+		t.Skip("figures: only with TERMINAL_TEST_LONG")
+	}
+	term, err := New(Config{Backend: backend})
 	require.NoError(t, err)
-	before := descriptors(t)
-	var group sync.WaitGroup
-	var failed atomic.Int64
-	for i := range 1000 {
-		group.Go(func() {
-			res, err := term.Run(t.Context(), Request{Command: "true", Task: string(rune('a'+i%26)) + time.Duration(i).String()})
-			if err != nil || res.ExitCode != 0 {
-				failed.Add(1)
-				t.Logf("task %d: %v, code %d", i, err, res.ExitCode)
-			}
-		})
+	defer func() { assert.NoError(t, term.Close()) }()
+	const rounds, many = 25, MaxJobs + 20
+	var start, foreground, notice, full []time.Duration
+	ctx := WithTask(t.Context(), rand.Text()) // a random task, because environments that share a /tmp share its jobs
+	for i := range many {
+		began := time.Now()
+		_, err := term.Run(ctx, Request{Command: "true"})
+		require.NoError(t, err)
+		ran := time.Now()
+		job, err := term.Start(ctx, Request{Command: "true"})
+		require.NoError(t, err)
+		started := time.Now()
+		_, err = job.Wait(ctx)
+		require.NoError(t, err)
+		waited := time.Now()
+		switch {
+		case i < 2: // opens the environment and a spare lane
+			continue
+		case i >= MaxJobs: // each evicts a finished one
+			full = append(full, started.Sub(ran))
+			continue
+		case i > rounds:
+			continue
+		}
+		foreground = append(foreground, ran.Sub(began))
+		start = append(start, started.Sub(ran))
+		notice = append(notice, waited.Sub(started))
 	}
-	group.Wait()
-	require.Zero(t, failed.Load())
-	require.NoError(t, term.Close())
-	require.LessOrEqual(t, descriptors(t), before)
-	children, err := os.ReadFile("/proc/thread-self/children")
-	if err == nil {
-		require.Empty(t, string(children), "children or zombies left")
-	}
+	ratio := float64(median(start)) / float64(median(foreground))
+	assert.LessOrEqual(t, ratio, 3.0)
+	assert.Less(t, median(notice), 100*time.Millisecond)
+	t.Logf("Start of a job for which an old one goes: median %v", median(full))
+	t.Logf("Start: median %v, %.2f times Run of true (%v); start to the end of Wait %v", median(start), ratio, median(foreground), median(notice))
 }
 
-func descriptors(t *testing.T) int {
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("no /proc/self/fd to count descriptors in: ", err)
-	}
-	return len(names)
-}
+func TestLocalJobFigures(t *testing.T) { jobFigures(t, Local{}) }

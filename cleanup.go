@@ -1,3 +1,6 @@
+// This file holds the reaper, which closes idle entries of the registry; the
+// idle list and the lock contract are in registry.go.
+
 package terminal
 
 import (
@@ -6,8 +9,8 @@ import (
 	"time"
 )
 
-// watchLocked starts the reaper if it is needed and not there.
-func (r *registry) watchLocked() {
+// startReaperLocked starts the reaper unless it is running or reaping is off.
+func (r *registry) startReaperLocked() {
 	if r.lifetime < 0 || r.reaping {
 		return
 	}
@@ -16,17 +19,19 @@ func (r *registry) watchLocked() {
 	go r.reap()
 }
 
-// nudge makes the reaper look again. It never blocks.
-func (r *registry) nudge() {
+// wakeReaper makes the reaper read the idle list again. It never blocks: wake has
+// room for one value, and one wake-up is enough for any number of changes.
+func (r *registry) wakeReaper() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// reap closes entries that have been idle for the registry's lifetime. It
-// sleeps until the next expiry, or until there is one, and ends with the last
-// entry. An entry in use is not in the idle list, so it cannot be seen here.
+// reap closes entries that have been idle for the registry's lifetime. It sleeps
+// until the next entry is due or until wakeReaper, and returns when no entry is
+// left, so that an unused Terminal has no goroutine. Entries in use are not in
+// the idle list.
 func (r *registry) reap() {
 	defer r.work.Done()
 	timer := time.NewTimer(0)
@@ -48,10 +53,9 @@ func (r *registry) reap() {
 	}
 }
 
-// reapExpired picks what has expired under the lock and closes it outside, each
-// in a goroutine of its own, so that a slow one delays nobody. It returns the
-// time until the next expiry, negative if nothing is idle, and whether there
-// is anything left to watch.
+// reapExpired removes entries that are due and closes each in its own goroutine,
+// so that a slow Close delays no other. It returns the time until the next entry
+// is due, negative if none is idle, and whether the registry has entries left.
 func (r *registry) reapExpired() (next time.Duration, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,11 +65,11 @@ func (r *registry) reapExpired() (next time.Duration, more bool) {
 			next = left
 			break
 		}
-		if len(e.jobs) > 0 && time.Since(e.released) < r.jobLifetime {
+		if e.jobs.Busy() && time.Since(e.released) < r.jobLifetime {
 			r.idle.remove(e)
-			e.users++ // nobody else may close it while it is asked
+			e.users++ // keeps the entry from being reaped during the query
 			r.work.Add(1)
-			go r.ask(e, e.released)
+			go r.checkJobs(e, e.released)
 			continue
 		}
 		r.reapLocked(e)
@@ -74,30 +78,31 @@ func (r *registry) reapExpired() (next time.Duration, more bool) {
 	return next, r.reaping
 }
 
-// reapLocked closes an idle entry.
+// reapLocked removes an idle entry and closes it in the background.
 func (r *registry) reapLocked(e *entry) {
 	r.removeLocked(e)
-	r.loseJobsLocked(e)
+	r.retire(e)
 	r.reaped++
 	r.work.Add(1)
 	go func() {
 		defer r.work.Done()
 		ctx := context.Background()
-		r.tell(ctx, Event{Kind: EventReaped, Task: e.task, Backend: e.backend})
-		_ = r.close(ctx, e, ErrClosed) // a failure is told there; nobody waits for it
+		r.notify(ctx, Event{Kind: EventReaped, Task: e.task, Backend: e.backend})
+		_ = r.close(ctx, e, ErrClosed) // close sends the error as an event
 	}()
 }
 
-// ask asks the environment of an entry whose lifetime is over whether one of
-// its jobs is running. Only then it stays, until it is asked again, or the
-// jobs' own lifetime is over too. If it was used meanwhile, idle time began
-// anew with the end of that.
-func (r *registry) ask(e *entry, released time.Time) {
+// checkJobs queries the environment of an expired entry for running jobs. If one
+// runs, it queues the entry for another lifetime, but at most until jobLifetime
+// after released. If the entry was used meanwhile, its idle time starts at the
+// end of that use. If the query fails, jobs are assumed to run, because closing
+// the entry would kill them.
+func (r *registry) checkJobs(e *entry, released time.Time) {
 	defer r.work.Done()
-	running, err := r.anyRunning(e.ctx, e)
+	running, err := r.hasRunningJob(e.ctx, e)
 	gone := errors.Is(err, ErrGone)
 	if err != nil && !gone {
-		r.log.Info("jobs of an idle task not known, taken to be running", "task", e.task, "backend", e.backend, "error", err)
+		r.log.Info("list jobs of idle task; assuming they run", "task", e.task, "backend", e.backend, "error", err)
 		running = true
 	}
 	r.mu.Lock()
@@ -110,16 +115,16 @@ func (r *registry) ask(e *entry, released time.Time) {
 		e.drained = nil
 	case e.removed:
 	case e.released != released:
-		r.restLocked(e)
+		r.scheduleIdleLocked(e)
 	case running:
 		due, end := time.Now().Add(r.lifetime), released.Add(r.jobLifetime)
 		if end.Before(due) {
 			due = end
 		}
-		r.lineUpLocked(e, due)
+		r.scheduleLocked(e, due)
 	default:
 		if !gone {
-			e.jobs = nil // they have ended
+			e.jobs.Update(nil, true) // all of its jobs have ended
 		}
 		r.reapLocked(e)
 	}

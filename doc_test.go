@@ -1,3 +1,5 @@
+// Tests of README, the pages in doc and the go.mod files.
+
 package terminal_test
 
 import (
@@ -18,9 +20,9 @@ func text(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(data), "\r\n", "\n")
 }
 
-// The page has the whole of the example backend, in its order, and no Go that
-// is not of a tested file.
-func TestThePageOnBackendsShowsTestedCode(t *testing.T) {
+// The page shows the whole example backend in its order, and no Go code that is
+// not in a tested file.
+func TestBackendPageShowsTestedCode(t *testing.T) {
 	_, whole, ok := strings.Cut(text(t, "example_backend_test.go"), "\n)\n\n")
 	require.True(t, ok)
 	whole, _, ok = strings.Cut(whole, "// A backend of one's own")
@@ -40,7 +42,8 @@ func TestThePageOnBackendsShowsTestedCode(t *testing.T) {
 	assert.Contains(t, blocks[len(blocks)-1][1], "terminaltest.Run(")
 }
 
-func TestLinksInTheDocumentationLeadSomewhere(t *testing.T) {
+// Every relative link in README and doc leads to a file.
+func TestDocLinksResolve(t *testing.T) {
 	pages, err := filepath.Glob("doc/*.md")
 	require.NoError(t, err)
 	for _, page := range append(pages, "README.md") {
@@ -51,7 +54,9 @@ func TestLinksInTheDocumentationLeadSomewhere(t *testing.T) {
 	}
 }
 
-func TestEveryVariableAndStatusIsInTheDocumentation(t *testing.T) {
+// Every environment variable and status in the source is in the pages that list
+// them.
+func TestDocListsVariablesAndStatuses(t *testing.T) {
 	const migrating = "doc/migrating-from-terminal-tool-py.md"
 	for _, c := range []struct {
 		source, pattern, quote string

@@ -1,3 +1,7 @@
+// This file holds the configuration from TERMINAL_* variables and the registry of
+// backend names; ranges that also hold for a Config built in code are checked by
+// New.
+
 package terminal
 
 import (
@@ -11,17 +15,22 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/terminal-go/terminal/internal/capture"
+	"github.com/terminal-go/terminal/internal/toolspec"
 )
 
-// backends is what TERMINAL_ENV can name: the one piece of global state.
+// backends holds the registered names for TERMINAL_ENV. It is the package's only
+// mutable global state. The mutex is not held while a registered function runs.
 var backends = struct {
 	sync.Mutex
 	open map[string]func(Config) (Backend, error)
 }{open: make(map[string]func(Config) (Backend, error))}
 
-// RegisterBackend makes TERMINAL_ENV=name work in FromEnv: open is called with
-// the Config as it is otherwise, and returns the Backend for it. Call it from
-// an init function. It panics if the name is blank, taken, or open is nil.
+// RegisterBackend registers a backend under a name for TERMINAL_ENV. FromEnv calls
+// open with the Config of the other variables and uses the Backend it returns.
+// Call RegisterBackend from an init function. It panics if name is blank or
+// taken, or if open is nil.
 func RegisterBackend(name string, open func(Config) (Backend, error)) {
 	backends.Lock()
 	defer backends.Unlock()
@@ -34,9 +43,9 @@ func RegisterBackend(name string, open func(Config) (Backend, error)) {
 	backends.open[name] = open
 }
 
-// FromEnv returns the Config that the TERMINAL_* variables describe; the
-// package documentation lists them. An unset or empty variable is its default.
-// All bad values are reported at once, each with the variable's name.
+// FromEnv returns the Config of the TERMINAL_* variables, which the package
+// documentation lists. An unset or empty variable stands for its default. The
+// error is an *Error that names every variable with an invalid value.
 func FromEnv() (Config, error) {
 	var cfg Config
 	var e environment
@@ -61,17 +70,20 @@ func FromEnv() (Config, error) {
 	return cfg, nil
 }
 
-// environment reads variables and gathers what is wrong with them.
+// environment reads variables and collects the errors of invalid ones, so that a
+// user can fix all of them at once.
 type environment struct {
 	errs []error
 }
 
+// bad adds an error for the variable name.
 func (e *environment) bad(name, want string) {
-	e.errs = append(e.errs, fmt.Errorf("%s=%q: %s", name, clip(os.Getenv(name)), want))
+	e.errs = append(e.errs, fmt.Errorf("%s=%q: %s", name, capture.Clip(os.Getenv(name)), want))
 }
 
 func (e *environment) text(name string) string { return os.Getenv(name) }
 
+// list returns the elements of a variable, separated by commas or spaces.
 func (e *environment) list(name string) []string {
 	if os.Getenv(name) == "" {
 		return nil
@@ -79,28 +91,31 @@ func (e *environment) list(name string) []string {
 	return strings.FieldsFunc(os.Getenv(name), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
+// seconds returns a positive number of seconds, or 0 if the variable is not set.
 func (e *environment) seconds(name string) time.Duration {
 	text := os.Getenv(name)
 	if text == "" {
 		return 0
 	}
-	d, err := parseSeconds(text)
+	d, err := toolspec.ParseSeconds(text)
 	if err != nil || d == 0 {
 		e.bad(name, "must be a positive number of seconds, such as 60 or 0.5")
 	}
 	return d
 }
 
-// lifetime is a number of seconds of which a negative one means for ever.
+// lifetime returns a number of seconds as seconds does, or -1 for any negative
+// number, which means never.
 func (e *environment) lifetime(name string) time.Duration {
 	if text := os.Getenv(name); strings.HasPrefix(text, "-") {
-		if _, err := parseSeconds(text[1:]); err == nil {
+		if _, err := toolspec.ParseSeconds(text[1:]); err == nil {
 			return -1
 		}
 	}
 	return e.seconds(name)
 }
 
+// number returns a positive integer, or 0 if the variable is not set.
 func (e *environment) number(name string) int {
 	text := os.Getenv(name)
 	if text == "" {
@@ -113,19 +128,20 @@ func (e *environment) number(name string) int {
 	return int(n)
 }
 
+// share returns a number from 0 to 1, or 0 if the variable is not set.
 func (e *environment) share(name string) float64 {
 	text := os.Getenv(name)
 	if text == "" {
 		return 0
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(f >= 0 && f <= 1) {
+	if err != nil || !(f >= 0 && f <= 1) { // written so that NaN fails too
 		e.bad(name, "must be a share from 0 to 1, such as 0.4")
 	}
 	return f
 }
 
-// builtin are the backends that need no registration.
+// builtin returns the backends that need no registration, by name.
 func (e *environment) builtin() map[string]Backend {
 	return map[string]Backend{
 		"local":  Local{PassEnv: e.list("TERMINAL_PASS_ENV")},
@@ -134,6 +150,7 @@ func (e *environment) builtin() map[string]Backend {
 	}
 }
 
+// backend returns the built-in or registered backend that the variable names.
 func (e *environment) backend(name string, cfg Config) Backend {
 	kind, builtin := cmp.Or(os.Getenv(name), "local"), e.builtin()
 	if b := builtin[kind]; b != nil {

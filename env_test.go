@@ -1,3 +1,5 @@
+// Tests of FromEnv and of the validation of Config.
+
 package terminal
 
 import (
@@ -10,6 +12,7 @@ import (
 )
 
 func clearEnv(t *testing.T) {
+	t.Helper()
 	for _, name := range []string{
 		"TERMINAL_ENV", "TERMINAL_CWD", "TERMINAL_TIMEOUT", "TERMINAL_MAX_TIMEOUT", "TERMINAL_LIFETIME_SECONDS",
 		"TERMINAL_JOB_LIFETIME_SECONDS", "TERMINAL_MAX_OUTPUT", "TERMINAL_KEEP_HEAD", "TERMINAL_MAX_TASKS", "TERMINAL_PASS_ENV",
@@ -18,7 +21,9 @@ func clearEnv(t *testing.T) {
 	}
 }
 
-func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
+// Without variables, FromEnv returns a Config that New completes with the
+// documented defaults.
+func TestFromEnvDefaults(t *testing.T) {
 	clearEnv(t)
 	cfg, err := FromEnv()
 	require.NoError(t, err)
@@ -32,7 +37,7 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 	assert.Equal(t, 50_000, term.cfg.MaxOutput)
 }
 
-func TestEveryVariableIsRead(t *testing.T) {
+func TestFromEnvReadsVariables(t *testing.T) {
 	clearEnv(t)
 	for name, value := range map[string]string{
 		"TERMINAL_ENV": "local", "TERMINAL_CWD": "/var", "TERMINAL_TIMEOUT": "1.5", "TERMINAL_MAX_TIMEOUT": "600",
@@ -49,12 +54,25 @@ func TestEveryVariableIsRead(t *testing.T) {
 	}, cfg)
 }
 
-func TestABadVariableIsNamed(t *testing.T) {
+// An invalid value is reported with its variable and value, all of them in one
+// error.
+func TestFromEnvInvalidVariable(t *testing.T) {
 	for _, tc := range [][2]string{
-		{"TERMINAL_ENV", "dokcer"}, {"TERMINAL_CWD", "here"},
-		{"TERMINAL_TIMEOUT", "5m"}, {"TERMINAL_TIMEOUT", "-1"}, {"TERMINAL_TIMEOUT", "0"}, {"TERMINAL_TIMEOUT", "nan"}, {"TERMINAL_TIMEOUT", "1e99"},
-		{"TERMINAL_MAX_TIMEOUT", "x"}, {"TERMINAL_LIFETIME_SECONDS", "soon"}, {"TERMINAL_LIFETIME_SECONDS", "-x"}, {"TERMINAL_JOB_LIFETIME_SECONDS", "1h"},
-		{"TERMINAL_MAX_OUTPUT", "-1"}, {"TERMINAL_MAX_OUTPUT", "99999999999"}, {"TERMINAL_KEEP_HEAD", "1.1"}, {"TERMINAL_MAX_TASKS", "1.5"},
+		{"TERMINAL_ENV", "dokcer"},
+		{"TERMINAL_CWD", "here"},
+		{"TERMINAL_TIMEOUT", "5m"},
+		{"TERMINAL_TIMEOUT", "-1"},
+		{"TERMINAL_TIMEOUT", "0"},
+		{"TERMINAL_TIMEOUT", "nan"},
+		{"TERMINAL_TIMEOUT", "1e99"},
+		{"TERMINAL_MAX_TIMEOUT", "x"},
+		{"TERMINAL_LIFETIME_SECONDS", "soon"},
+		{"TERMINAL_LIFETIME_SECONDS", "-x"},
+		{"TERMINAL_JOB_LIFETIME_SECONDS", "1h"},
+		{"TERMINAL_MAX_OUTPUT", "-1"},
+		{"TERMINAL_MAX_OUTPUT", "99999999999"},
+		{"TERMINAL_KEEP_HEAD", "1.1"},
+		{"TERMINAL_MAX_TASKS", "1.5"},
 	} {
 		clearEnv(t)
 		t.Setenv(tc[0], tc[1])
@@ -69,7 +87,9 @@ func TestABadVariableIsNamed(t *testing.T) {
 	assert.ErrorContains(t, err, "TERMINAL_KEEP_HEAD", "all of them at once")
 }
 
-func TestARegisteredBackendCanBeNamed(t *testing.T) {
+// TERMINAL_ENV may name a backend that was registered, and an unknown name
+// lists the known ones.
+func TestFromEnvRegisteredBackend(t *testing.T) {
 	clearEnv(t)
 	RegisterBackend("env-test", func(cfg Config) (Backend, error) {
 		if cfg.MaxTasks == 3 {
@@ -90,7 +110,8 @@ func TestARegisteredBackendCanBeNamed(t *testing.T) {
 	assert.ErrorContains(t, err, "env-test, local")
 }
 
-func TestABadConfigIsRefusedByNew(t *testing.T) {
+// New names the field at fault.
+func TestNewInvalidConfig(t *testing.T) {
 	nan := 0.0
 	nan /= nan
 	for want, cfg := range map[string]Config{

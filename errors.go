@@ -1,63 +1,60 @@
+// This file holds the sentinel errors and the Error type that wraps them; Status
+// values and exit codes for errors are assigned in result.go.
+
 package terminal
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
+
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
-// The sentinels that a caller can act on. Find them with errors.Is; no
-// message text is part of the contract. A capability that an Executor does
-// not have is errors.ErrUnsupported.
+// Errors that a caller can act on. Compare with errors.Is; the text of an error
+// is not part of the API. If an Executor lacks a capability, the error matches
+// errors.ErrUnsupported.
 var (
-	// ErrClosed: the Terminal is closed, or the task was closed while the
-	// command ran.
-	ErrClosed = errors.New("terminal is closed")
+	// ErrClosed means that the Terminal is closed, or that the task was
+	// closed while the command ran.
+	ErrClosed = spawn.ErrClosed
 
-	// ErrUnavailable: the backend cannot be used here. The error that wraps
-	// it names the reason and the remedy.
-	ErrUnavailable = errors.New("backend is unavailable")
+	// ErrUnavailable means that the backend cannot be used here. The wrapping
+	// error names the reason and the remedy.
+	ErrUnavailable = spawn.ErrUnavailable
 
-	// ErrTimeout: the command reached its limit and was ended. It also
-	// matches context.DeadlineExceeded and has a method Timeout() bool.
-	ErrTimeout error = timeoutError{}
+	// ErrTimeout means that the command reached its limit and was killed. It
+	// also matches context.DeadlineExceeded and, as a net.Error does, has a
+	// method Timeout() bool.
+	ErrTimeout = spawn.ErrTimeout
 
-	// ErrGone: the environment has vanished (a container removed, a sandbox
-	// ended). The next call of the task gets a fresh one.
-	ErrGone = errors.New("environment is gone")
+	// ErrGone means that the environment has vanished, such as a removed
+	// container or a terminated sandbox. The task's next call opens another.
+	ErrGone = spawn.ErrGone
 
-	// ErrNotStarted: nothing ran, so the command may safely be tried again.
-	ErrNotStarted = errors.New("command did not start")
+	// ErrNotStarted means that nothing ran, so it is safe to retry.
+	ErrNotStarted = spawn.ErrNotStarted
 
-	// ErrDenied: Config.Approve refused the command; nothing ran.
-	ErrDenied = errors.New("command was denied")
+	// ErrDenied means that Config.Approve refused the command. Nothing ran.
+	ErrDenied = spawn.ErrDenied
 
-	// ErrTooManyTasks: Config.MaxTasks executors are live already.
-	ErrTooManyTasks = errors.New("too many tasks")
+	// ErrTooManyTasks means that Config.MaxTasks executors are open already.
+	ErrTooManyTasks = spawn.ErrTooManyTasks
 
-	// ErrUnknownJob: the task has no job of that id.
-	ErrUnknownJob = errors.New("unknown job")
+	// ErrUnknownJob means that the task has no job with that ID.
+	ErrUnknownJob = spawn.ErrUnknownJob
 
-	// ErrTooManyJobs: MaxJobs jobs are running in the task.
-	ErrTooManyJobs = errors.New("too many jobs")
+	// ErrTooManyJobs means that MaxJobs jobs are running in the task.
+	ErrTooManyJobs = spawn.ErrTooManyJobs
 
-	// ErrTooLarge: the file has more than MaxFile bytes.
-	ErrTooLarge = errors.New("file is too large")
+	// ErrTooLarge means that the file is larger than MaxFile bytes.
+	ErrTooLarge = spawn.ErrTooLarge
 )
 
-type timeoutError struct{}
-
-func (timeoutError) Error() string        { return "command reached its time limit" }
-func (timeoutError) Timeout() bool        { return true }
-func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
-
-// Error is what the methods of a Terminal return. It wraps the cause once;
-// Unwrap leads to the sentinels above.
+// Error is the type of all errors that the methods of a Terminal and a Job
+// return. It wraps its cause, which may match the sentinels above.
 type Error struct {
-	Op      string // what was tried: "run", "close", "check", …
-	Backend string // the backend's name, "" before one was chosen
-	Task    string // "" where the error is not about one task
+	Op      string // the operation: "run", "close", "check", …
+	Backend string // the backend's name; "" before one was chosen
+	Task    string // "" if the error is not about one task
 	Err     error  // the cause
 }
 
@@ -75,23 +72,3 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
-
-// marked is an error that also matches a sentinel, without the sentinel's
-// text in a message that says it better.
-type marked struct {
-	error
-	mark error
-}
-
-func (m marked) Unwrap() []error { return []error{m.error, m.mark} }
-
-// recovered calls f and turns a panic of foreign code into an error, so that
-// it ends one call and not the host.
-func recovered(op string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: panic: %v\n%s", op, p, debug.Stack())
-		}
-	}()
-	return f()
-}

@@ -1,98 +1,115 @@
+// This file holds the events that a Terminal sends to Config.Observer and
+// Config.Logger; when each is sent is decided in registry.go, run.go and job.go.
+
 package terminal
 
 import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
-// An Observer is told what a Terminal does: the one hook for traces, metrics
-// and audits. What it is told is logged to Config.Logger too.
+// An Observer receives the events of a Terminal, for traces, metrics and audits.
+// The same events are logged to Config.Logger.
 type Observer interface {
-	// Observe takes one event. It is called from where the event happens, so
-	// it should return at once, and from many goroutines at a time. ctx is
-	// that of the call which caused the event, and may have ended; an event
-	// that no call caused has an empty one. A panic is logged and goes no
-	// further.
+	// Observe receives one event.
+	//
+	//  1. It must be safe for concurrent use.
+	//  2. It is called synchronously, so it should return at once. No lock of
+	//     the Terminal is held meanwhile.
+	//  3. ctx has the values of the call that caused the event and may have
+	//     ended already. It is context.Background() if no call caused it.
+	//  4. A panic is recovered and logged.
 	Observe(ctx context.Context, e Event)
 }
 
-// EventKind says what happened. Its text is the message of the log record.
+// EventKind is the kind of an Event. Its text is the message of the log record.
 type EventKind string
 
-// A call of Run whose request is in order has as its events: created or reused,
-// then started, and then one of ended, timed out, killed and failed. Between
-// those may be lost and retried, after which it all begins anew; before the last
-// may be cut. What a job needs is done by calls of the Terminal's own, of which
-// only the environment's events are told.
+// A call of Run with a valid request sends these events in this order:
+//
+//  1. EventCreated or EventReused
+//  2. EventStarted
+//  3. EventCut, if the output exceeded Config.MaxOutput
+//  4. one of EventEnded, EventTimedOut, EventKilled and EventFailed
+//
+// EventLost or EventRetried may come after the first or second; the sequence
+// then starts again. The requests that a Terminal runs in an environment to
+// manage jobs send only the environment's events.
 const (
-	EventCreated EventKind = "environment created"
+	EventCreated EventKind = "environment created" // Duration is how long that took
 	EventReused  EventKind = "environment reused"
-	EventReaped  EventKind = "environment reaped" // it was idle; closed will follow
-	EventLost    EventKind = "environment lost"   // Err says how; closed will follow
-	EventClosed  EventKind = "environment closed" // Err is set if something may be left of it
+	EventReaped  EventKind = "environment reaped" // it was idle; EventClosed follows
+	EventLost    EventKind = "environment lost"   // Err is the reason; EventClosed follows
+	EventClosed  EventKind = "environment closed" // Err is set if parts of it may be left
 
-	EventStarted  EventKind = "command started"   // it was handed to its environment
+	EventStarted  EventKind = "command started"   // passed to the Executor
 	EventEnded    EventKind = "command ended"     // by itself, whatever its exit code
-	EventTimedOut EventKind = "command timed out" // and was ended
-	EventKilled   EventKind = "command killed"    // because its caller gave up, or its task was closed
-	EventFailed   EventKind = "command failed"    // it was refused or did not start, or its end is not known: see Err
-	EventRetried  EventKind = "command retried"   // it provably had not started, and will be tried again after Duration
+	EventTimedOut EventKind = "command timed out" // and was killed
+	EventKilled   EventKind = "command killed"    // its context ended, or its task was closed
+	EventFailed   EventKind = "command failed"    // refused, not started, or its end is not known; see Err
+	EventRetried  EventKind = "command retried"   // did not start; the next attempt is after Duration
 	EventCut      EventKind = "output cut"
 
-	EventJobStarted EventKind = "job started" // by Start, or because a command left it
+	EventJobStarted EventKind = "job started" // by Start, or left behind by a command
 )
 
-// Event is what happened to one environment or command. Fields that do not
-// apply are zero.
+// Event describes what happened to one environment or command. Fields that do
+// not apply are zero.
 type Event struct {
 	Kind          EventKind
 	Time          time.Time
 	Task, Backend string
 
-	// RunID is what the processes of a command have in RunIDEnv, the same in
-	// all events of one command.
+	// RunID is the value of RunIDEnv in the command's processes. All events
+	// of one attempt have the same.
 	RunID string
 
-	// Command is the script, which may hold secrets: it is not logged.
+	// Command is the script. It is not logged, because it may hold secrets.
 	Command string
 
 	JobID    string
 	ExitCode int
 	Status   Status
 
-	// Duration is how long it took to create or close the environment, or
-	// how long the command ran.
+	// Duration is how long the environment took to open or close, how long
+	// the command ran, or the delay before the next attempt.
 	Duration time.Duration
 
-	Bytes   int64 // that the command wrote
-	Omitted int   // characters that are not in the Result
+	Bytes   int64 // bytes that the command wrote
+	Omitted int   // characters cut from Result.Output
 
 	Err error
 }
 
-// observation is how a Terminal tells of what it does.
-type observation struct {
+// A notifier sends events to the observer and the logger.
+type notifier struct {
 	log      *slog.Logger
-	observer Observer // nil: none
+	observer Observer // may be nil
 }
 
-func (o observation) tell(ctx context.Context, e Event) {
-	if o.observer != nil {
+// notify sends e to the observer, with the current time, and logs it. The caller
+// must hold no lock, because both run foreign code.
+func (n notifier) notify(ctx context.Context, e Event) {
+	if n.observer != nil {
 		e.Time = time.Now()
-		err := recovered("observer", func() error {
-			o.observer.Observe(ctx, e)
+		err := spawn.Recover("observer", func() error {
+			n.observer.Observe(ctx, e)
 			return nil
 		})
 		if err != nil {
-			o.log.Error("observer failed", "error", err)
+			n.log.Error("observer failed", "error", err)
 		}
 	}
-	if level := e.level(); o.log.Enabled(ctx, level) {
-		o.log.LogAttrs(ctx, level, string(e.Kind), e.attrs()...)
+	if level := e.level(); n.log.Enabled(ctx, level) {
+		n.log.LogAttrs(ctx, level, string(e.Kind), e.attrs()...)
 	}
 }
 
+// level returns Debug for what every call does, Warn for what an operator may
+// have to act on, and Info for the rest.
 func (e Event) level() slog.Level {
 	switch e.Kind {
 	case EventReused, EventStarted:
@@ -106,12 +123,11 @@ func (e Event) level() slog.Level {
 	return slog.LevelInfo
 }
 
-// attrs are what a log record has of the event. The keys are documented in
-// the README.
+// attrs returns the attributes of e's log record. The README documents the keys.
 func (e Event) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("task", e.Task), slog.String("backend", e.Backend)}
-	add := func(there bool, attr slog.Attr) {
-		if there {
+	add := func(present bool, attr slog.Attr) {
+		if present {
 			attrs = append(attrs, attr)
 		}
 	}

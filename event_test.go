@@ -1,3 +1,5 @@
+// Tests of Observer and Logger.
+
 package terminal
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// events is an Observer that keeps what it is told.
+// events is an Observer that records the events.
 type events struct {
 	mu  sync.Mutex // guards all
 	all []Event
@@ -27,7 +29,7 @@ func (o *events) Observe(_ context.Context, e Event) {
 	o.all = append(o.all, e)
 }
 
-// take returns the events so far, and forgets them.
+// take returns the events since the last take.
 func (o *events) take() []Event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -43,9 +45,9 @@ func kinds(all []Event) (kinds []EventKind) {
 	return kinds
 }
 
-func TestEventsOfCommands(t *testing.T) {
-	var told events
-	term := newTerminal(t, Config{Observer: &told, MaxOutput: 10})
+func TestObserverCommandEvents(t *testing.T) {
+	var seen events
+	term := newTerminal(t, Config{Observer: &seen, MaxOutput: 10})
 	defer term.Close()
 	for _, c := range []struct {
 		command string
@@ -59,7 +61,7 @@ func TestEventsOfCommands(t *testing.T) {
 		{"sleep 10 &", 0, []EventKind{EventReused, EventStarted, EventJobStarted, EventEnded}},
 	} {
 		res, err := term.Run(t.Context(), Request{Command: c.command, Timeout: c.timeout})
-		all := told.take()
+		all := seen.take()
 		require.Equal(t, c.want, kinds(all), c.command)
 		last := all[len(all)-1]
 		assert.Equal(t, "default", last.Task)
@@ -83,22 +85,22 @@ func TestEventsOfCommands(t *testing.T) {
 	live := writerFunc(func([]byte) { cancel() })
 	_, err := term.Run(ctx, Request{Command: "echo; sleep 10", Stdout: live})
 	require.ErrorIs(t, err, context.Canceled)
-	all := told.take()
+	all := seen.take()
 	assert.Equal(t, []EventKind{EventReused, EventStarted, EventKilled}, kinds(all))
 	assert.EqualValues(t, 1, all[2].Bytes)
 
 	job, err := term.Start(t.Context(), Request{Command: "true"})
 	require.NoError(t, err)
-	all = told.take()
-	assert.Equal(t, []EventKind{EventReused, EventReused, EventJobStarted}, kinds(all), "the first job of a task takes two calls")
-	assert.Equal(t, job.ID(), all[2].JobID)
+	all = seen.take()
+	assert.Equal(t, []EventKind{EventReused, EventJobStarted}, kinds(all))
+	assert.Equal(t, job.ID(), all[1].JobID)
 
 	require.NoError(t, term.Close())
-	all = told.take()
+	all = seen.take()
 	assert.Equal(t, []EventKind{EventClosed}, kinds(all))
 	_, err = term.Run(t.Context(), Request{Command: "true"})
 	require.ErrorIs(t, err, ErrClosed)
-	assert.Equal(t, []EventKind{EventFailed}, kinds(told.take()))
+	assert.Equal(t, []EventKind{EventFailed}, kinds(seen.take()))
 }
 
 type writerFunc func([]byte)
@@ -108,12 +110,12 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestEventsOfEnvironments(t *testing.T) {
+func TestObserverEnvironmentEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told events
+		var seen events
 		gone := errors.Join(ErrGone, ErrNotStarted)
 		fail := []error{ErrNotStarted, gone, nil}
-		term := newTerminal(t, Config{Observer: &told, Lifetime: time.Minute, Backend: execFunc(func() error {
+		term := newTerminal(t, Config{Observer: &seen, Lifetime: time.Minute, Backend: execFunc(func() error {
 			err := fail[0]
 			fail = fail[1:]
 			return err
@@ -123,10 +125,10 @@ func TestEventsOfEnvironments(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		all := told.take()
+		all := seen.take()
 		var closed int
 		for i, e := range all {
-			if e.Kind == EventClosed { // of the lost one, at some time
+			if e.Kind == EventClosed { // the lost environment is closed in the background, at any time
 				closed++
 				if closed == 1 {
 					all = append(all[:i:i], all[i+1:]...)
@@ -142,14 +144,15 @@ func TestEventsOfEnvironments(t *testing.T) {
 	})
 }
 
-// execFunc is a Backend whose commands do what it does.
+// execFunc is a Backend that calls the function for each command.
 type execFunc func() error
 
 func (f execFunc) Open(context.Context, string) (Executor, error)    { return f, nil }
 func (f execFunc) Exec(context.Context, Command) (code int, _ error) { return 0, f() }
 func (f execFunc) Close(context.Context) error                       { return nil }
 
-func TestAnObserverThatPanicsHarmsNobody(t *testing.T) {
+// A panic of the Observer does not reach the caller.
+func TestObserverPanics(t *testing.T) {
 	term := newTerminal(t, Config{Observer: panicObserver{}})
 	defer term.Close()
 	res, err := term.Run(t.Context(), Request{Command: "echo fine"})
@@ -161,7 +164,8 @@ type panicObserver struct{}
 
 func (panicObserver) Observe(context.Context, Event) { panic("observer") }
 
-func TestEventsAreLogged(t *testing.T) {
+// The log has the attributes of each event, and never the command.
+func TestLoggerEvents(t *testing.T) {
 	var text bytes.Buffer
 	term := newTerminal(t, Config{Logger: slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	defer term.Close()

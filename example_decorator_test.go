@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"testing"
 
 	"github.com/terminal-go/terminal"
-	"github.com/terminal-go/terminal/terminaltest"
 )
 
 // homes is a Backend of twenty lines: each task gets a home directory of its
@@ -65,11 +63,4 @@ func ExampleBackend() {
 	// a: "hello\n" <nil>
 	// b: "hello\n" <nil>
 	// a: "hello\nhello\n" <nil>
-}
-
-func TestABackendOfTwentyLinesKeepsTheContract(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short: the other example stands for it")
-	}
-	terminaltest.Run(t, func(*testing.T) terminal.Backend { return homes{} })
 }

@@ -1,279 +1,409 @@
+// This file holds background jobs: Start, the methods of Job, and Ready. The
+// scripts of supervisors, their answers and the ledger of an environment's jobs
+// are in internal/job; the lifetime of jobs is in cleanup.go.
+
 package terminal
 
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
+
+	"github.com/terminal-go/terminal/internal/capture"
+	"github.com/terminal-go/terminal/internal/job"
+	"github.com/terminal-go/terminal/internal/shellscript"
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
 // The bounds of background jobs.
 const (
-	// MaxJobs is the number of jobs a task may have. One more makes the
-	// oldest finished one go; if all of them run it is ErrTooManyJobs.
-	MaxJobs = 64
+	// MaxJobs is the largest number of jobs of a task. Another Start drops the
+	// oldest finished job, or fails with ErrTooManyJobs if all are running.
+	MaxJobs = job.MaxJobs
 
-	// MaxLog is the size in bytes beyond which a job's log loses its oldest
-	// part. At least half of it is always kept.
-	MaxLog = 64 << 20
+	// MaxLog is the size in bytes at which a job's log drops its oldest part.
+	// At least half of it is kept.
+	MaxLog = job.MaxLog
 
-	// JobRetention is how long a finished job can be asked about.
-	JobRetention = 30 * time.Minute
+	// JobRetention is how long a finished job is kept.
+	JobRetention = job.Retention
 )
 
-// How long the Terminal's own work on jobs may take, and how often it is
-// tried again where that is harmless.
-const (
-	jobLimit   = 30 * time.Second
-	jobRetries = 3
-	jobPause   = time.Second
-)
+// jobLimit bounds a request about a job.
+const jobLimit = 30 * time.Second
 
-const (
-	maxArgument   = 96 << 10 // a script up to this length is an argument of its shell; Linux takes 128 KiB
-	maxJobCommand = 4 << 10  // bytes of a command that JobStatus shows
-	maxJobOutput  = 1 << 20  // bytes that one call of Output returns
-	defaultOutput = 64 << 10
-)
+// defaultLogPart is the number of bytes that Job.Output returns by default.
+const defaultLogPart = 64 << 10
 
-// Exit codes of the functions in jobs.sh that have a meaning.
-const (
-	codeUnknown = 81 + iota
-	codeFull
-	codeFailed
-	codeTaken
-	codeNone
-	codeEnded
-	codeClosed
-	codeAbsent
-)
+// maxAnswer is the largest answer in bytes to a request about jobs: a part of a
+// log, or the commands of all jobs.
+const maxAnswer = job.MaxOutput + 4096
 
-// A Job is a command that runs in the background. It lives in the task's
-// environment, with a supervisor and a directory of its own there, and not in
-// this process: it goes on when a connection breaks, and another Terminal on
-// the same environment finds it by its id. It ends with its environment.
+// A Job is a command that runs in the background. Its supervisor and its files are
+// in the task's environment and not in this process. A broken connection does not
+// end it, and another Terminal on the same environment finds it by its ID. It ends
+// with its environment.
 //
-// The methods are safe for concurrent use. Each is a call of the task, which
-// keeps the task from being idle; they return an *Error like Terminal.Run,
-// with ErrUnknownJob if the job was dropped (see MaxJobs and JobRetention) or
-// its environment was closed, and ErrGone once if the environment was lost.
+// The methods are safe for concurrent use. Each is a call of the task and restarts
+// its idle time. Their error is an *Error, as that of Terminal.Run. It matches
+// ErrUnknownJob if the job was dropped (see MaxJobs and JobRetention) or its
+// environment was closed, and, once, ErrGone if the environment vanished.
 type Job struct {
 	terminal *Terminal
 	task     string
-	status   JobStatus // as it was when the Job was made
+	status   JobStatus // when the Job was created; only ID and LogPath never change
 }
 
-// JobStatus is what is known of a job.
+// JobStatus is a snapshot of a job.
 type JobStatus struct {
 	ID      string
-	Command string // the script; of one longer than 4 KiB the beginning
+	Command string // the script; its first 4 KiB if it is longer
 	LogPath string // in the task's environment
 	Running bool
 
-	// ExitCode is the script's own, 128+n after signal n; 124 if it was ended
-	// at its limit; 126 if the environment lacks something that jobs need,
-	// which the log then names; -1 if it cannot be known, because the job was
-	// lost or consists of processes that a command left behind; 0 while it
-	// runs.
+	// ExitCode is the script's exit code; 128+n if signal n killed it; 124 if
+	// it reached its limit; 126 if the environment lacks a program that jobs
+	// need, which the log names; 0 while the job runs. It is -1 if it is not
+	// known, because the environment vanished or because the job consists of
+	// processes that a command left behind.
 	ExitCode int
 
-	// Started is by this machine's clock. Ended is that plus the time passed
-	// in the environment, to the second where its date(1) has no fractions;
-	// zero while the job runs.
+	// Started is the time on this machine's clock. Ended is Started plus the
+	// time that passed on the environment's clock, in whole seconds if its
+	// date(1) has no fractions. Ended is zero while the job runs.
 	Started, Ended time.Time
 
-	// LogSize is the number of bytes written so far, those that the log has
-	// lost since included.
+	// LogSize is the number of bytes written so far, including those that the
+	// log has dropped.
 	LogSize int64
 }
 
-// ID returns the job's name in its task: letters and digits.
+// ID returns the job's ID, which consists of letters and digits and is unique in
+// its task.
 func (j *Job) ID() string { return j.status.ID }
 
-// LogPath returns the path of the job's log in the environment. The file has
-// the last 16 MiB at most; log.N beside it has what was written before, from
-// byte N on.
+// LogPath returns the path of the job's log in the environment. The file holds at
+// most the last 16 MiB. Files named log.N beside it hold earlier output, starting
+// at byte N.
 func (j *Job) LogPath() string { return j.status.LogPath }
 
-// Start runs a command in the background and returns when its supervisor has
-// been started, without waiting for the command. Its script is run as Run
-// would run it, whatever it contains; one that cannot run, because of a syntax
-// error or a program that is not there, is a job that ends at once with the
-// shell's code and message.
+// Start starts a command in the background. It returns when the job's supervisor
+// runs, without waiting for the command. The script runs as with Run. A script
+// with a syntax error or a missing program is a job that ends at once, with the
+// shell's exit code and message.
 //
-// What is written to stdout and stderr goes to the job's log in true order, so
-// Request.Stdout and Request.Stderr must be nil. Stdin, if not nil, is read to
-// its end first; otherwise the input is open for Job.Write until
-// Job.CloseStdin. Request.Timeout ends the job's process group after that
-// time, with code 124; 0 is no limit.
+// The job's log receives stdout and stderr in the order in which they are written,
+// so Request.Stdout and Request.Stderr must be nil. If Request.Stdin is not nil,
+// Start sends all of it; otherwise Job.Write sends input until Job.CloseStdin.
+// After Request.Timeout the supervisor kills the job's process group, and the exit
+// code is 124; 0 means no limit.
 //
-// With Request.Ready it waits for that. An error that matches ErrTimeout then
-// says that the job is not ready yet, and one that matches os.ErrProcessDone
-// that it has ended; in both cases, and in no other with an error, the Job is
-// not nil.
+// If Request.Ready is not nil, Start waits until the job is ready. If it is not
+// ready in time, the error matches ErrTimeout and the job runs on; if it ended
+// first, the error matches os.ErrProcessDone. In these two cases the Job is not
+// nil; with any other error it is nil.
 func (t *Terminal) Start(ctx context.Context, req Request) (*Job, error) {
 	req.Task = taskOf(ctx, req.Task)
-	c := &call{terminal: t, req: req, starts: &JobStatus{Running: true}}
-	job, err := c.start(ctx)
-	e := Event{Kind: EventJobStarted, JobID: c.starts.ID, Command: c.req.Command}
-	c.runID = jobRunID(e.JobID)
-	if err != nil {
-		e = Event{Kind: EventFailed, Command: c.req.Command, ExitCode: exitUnknown, Status: StatusError, Err: err}
-	}
-	c.tell(ctx, e)
-	if err == nil && req.Ready != nil {
-		err = job.awaitReady(ctx, *req.Ready)
+	s := &start{terminal: t, req: req, backend: backendName(t.cfg.Backend)}
+	err := s.try(ctx)
+	e := Event{Kind: EventJobStarted, Task: req.Task, Backend: s.backend, Command: req.Command, JobID: s.status.ID}
+	if s.status.ID != "" {
+		e.RunID = job.RunID(s.status.ID)
 	}
 	if err != nil {
-		return job, &Error{Op: "start", Backend: c.backend, Task: req.Task, Err: err}
+		var r Result
+		r.explain(err)
+		e.Kind, e.JobID, e.ExitCode, e.Status, e.Err = EventFailed, "", r.ExitCode, r.Status, err
 	}
-	return job, nil
-}
-
-// start starts the job of the call.
-func (c *call) start(ctx context.Context) (*Job, error) {
-	if err := c.prepareStart(ctx); err != nil {
-		return nil, err
+	t.reg.notify(ctx, e)
+	if err != nil {
+		return nil, &Error{Op: "start", Backend: s.backend, Task: req.Task, Err: err}
 	}
-	t, job := c.terminal, c.starts
-	if r := c.req.Ready; r != nil && r.Port != 0 {
-		if _, err := t.operate(ctx, c.req.Task, operation{function: "tj_free", vars: r.vars()}); err != nil {
-			return nil, err
+	j := &Job{terminal: t, task: req.Task, status: JobStatus(s.status)}
+	if req.Ready != nil {
+		if err := j.awaitReady(ctx, *req.Ready); err != nil {
+			return j, &Error{Op: "start", Backend: s.backend, Task: req.Task, Err: err}
 		}
 	}
-	command, form, input, limit := c.req.Command, "text", "in", ""
-	if len(command) > maxArgument {
-		form = "file"
-	}
-	if c.req.Stdin != nil {
-		input = "stdin"
-	}
-	if c.req.Timeout > 0 {
-		limit = seconds(c.req.Timeout)
-	}
-	job.Started, job.Command = time.Now(), beginning(command, maxJobCommand)
-	op := operation{function: "tj_begin", vars: []string{
-		"tj_script", command, "tj_form", form, "tj_input", input, "tj_limit", limit,
-		"tj_texts", textsName(), "tj_count", strconv.Itoa(t.maxLog / (16 * logBlock)),
-	}}
-	c.req.Timeout, c.req.Stdout = jobLimit, &c.dropped
-	ctx = detached(ctx)
-	err := errTextsAbsent
-	if c.req.Stdin == nil { // which can be read only once
-		err = c.operate(ctx, op)
-	}
-	if errors.Is(err, errTextsAbsent) {
-		op.function, op.vars = "tj_install", append(op.vars, "tj_supervisor", supervisor, "tj_starter", starter())
-		err = c.operate(ctx, op)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Job{terminal: t, task: c.req.Task, status: *job}, nil
+	return j, nil
 }
 
-// logBlock is what the supervisor moves to the log at once.
-const logBlock = 16 << 10
+// start holds the state of one Start call.
+type start struct {
+	terminal *Terminal
+	req      Request
+	backend  string
+	status   job.Status
+	place    job.Place
+	entry    *entry // the environment of place
+}
 
-// prepareStart completes the request of a job, or refuses it.
-func (c *call) prepareStart(ctx context.Context) error {
-	if c.req.Stdout != nil || c.req.Stderr != nil {
+// try validates the request, checks that Ready.Port is free, and starts the job.
+func (s *start) try(ctx context.Context) error {
+	if s.req.Stdout != nil || s.req.Stderr != nil {
 		return errors.New("stdout and stderr: must be nil for a job, whose output is in its log")
 	}
-	if err := c.req.Ready.validate(); err != nil {
+	if err := s.req.Ready.validate(); err != nil {
 		return err
 	}
-	return c.prepare(ctx)
+	if err := s.terminal.prepare(ctx, &s.req, true); err != nil {
+		return err
+	}
+	if r := s.req.Ready; r != nil && r.Port != 0 {
+		err := s.terminal.withLease(ctx, s.req.Task, attempts{subject: "request", limit: jobLimit}, func(l *lease) error {
+			_, err := l.ask(question{request: job.CheckPort(r.Port)})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.status = job.NewStatus(s.req.Command)
+	return s.terminal.withLease(ctx, s.req.Task, attempts{subject: "command", limit: jobLimit}, func(l *lease) error {
+		s.backend = l.backend
+		return l.inDirectory(s.req.Dir, func(dir string) error { return s.attempt(l, dir) })
+	})
 }
 
-// newJob gives the call's job its id and its place in the environment, and
-// returns what jobs.sh needs to know of it. runID is that of its processes, ""
-// for one of its own.
-func (c *call) newJob(e *entry, home, runID string) []string {
-	job := c.starts
-	if c.place.entry != e { // or this is another try
-		c.place = c.terminal.reg.newJob(e)
+// attempt starts the job in the lease's environment. The first request omits the
+// supervisor's texts, which an environment keeps after its first job; if they are
+// absent, attempt sends a second request with them.
+func (s *start) attempt(l *lease, dir string) error {
+	if s.entry != l.entry {
+		s.entry, s.place = l.entry, l.placeJob()
 	}
-	p := c.place
-	job.ID, job.LogPath = p.id, path.Join(home, p.id, "log")
-	if h, ok := capability[jobHomer](e.ex); ok && p.few {
-		h.makeJob(p.id)
+	home := l.jobHome()
+	s.status = s.place.Locate(s.status, home)
+	what := job.Start{
+		Status: s.status, Script: s.req.Command, Stdin: s.req.Stdin != nil, Limit: s.req.Timeout, MaxLog: s.terminal.maxLog,
 	}
-	if runID == "" {
-		runID = jobRunID(p.id)
-	} else {
-		p.oldest = nil // the script's output is something else
+	q := question{dir: dir, env: s.req.Env, stdin: s.req.Stdin, detached: true}
+	answer, err := []byte(nil), error(job.ErrTextsAbsent)
+	if q.stdin == nil { // stdin can be read only once, so it allows one request
+		q.request = what.Request(s.place, false)
+		answer, err = l.ask(q)
 	}
-	return []string{
-		"tj_id", p.id, "tj_spares", strings.Join(p.spares, " "), "tj_oldest", strings.Join(p.oldest, " "), "tj_rubbish", "", "tj_run", runID, "tj_command", job.Command,
-		"tj_meta", fmt.Sprintf("%d %d %s\n", job.Started.UnixNano(), len(job.Command), runID),
-		"tj_now", job.Started.UTC().Format(time.RFC3339),
+	if errors.Is(err, job.ErrTextsAbsent) {
+		q.request = what.Request(s.place, true)
+		answer, err = l.ask(q)
 	}
+	if err == nil {
+		l.jobs.Add(s.status, strings.Fields(string(answer)))
+	}
+	return err
 }
 
-func newJobID() string {
-	var id [6]byte
-	_, _ = rand.Read(id[:])
-	return hex.EncodeToString(id[:])
+// placeJob returns the place of a new job. If the Executor can, it creates the
+// job's directory.
+func (l *lease) placeJob() job.Place {
+	p := l.jobs.Place()
+	if h, ok := capability[jobHomer](l.ex); ok && p.First() {
+		h.MakeJob(p.ID())
+	}
+	return p
 }
 
-// isJobID keeps everything else out of paths and scripts.
-func isJobID(id string) bool {
-	raw, err := hex.DecodeString(id)
-	return err == nil && len(raw) == 6 && id == strings.ToLower(id)
+// A jobHomer is an Executor that keeps the directories of jobs elsewhere than in
+// /tmp; see spawn.Executor.
+type jobHomer interface {
+	JobHome() string
+	MakeJob(id string)
 }
 
-// jobRunID is the run id of all processes of a job. It is not part of the
-// path of its log: that may well be in another process's environment.
-func jobRunID(id string) string { return "job-run-" + id }
+// jobHome returns the directory of the environment's jobs.
+func (l *lease) jobHome() string {
+	if h, ok := capability[jobHomer](l.ex); ok && h.JobHome() != "" {
+		return h.JobHome()
+	}
+	return defaultJobHome(l.task)
+}
 
-// Job returns the task's job of that id.
+// defaultJobHome returns the directory of a task's jobs if the Executor is no
+// jobHomer. The task is hashed, because it may not be a valid file name.
+func defaultJobHome(task string) string {
+	sum := sha256.Sum256([]byte(task))
+	return "/tmp/terminal-jobs-" + hex.EncodeToString(sum[:8])
+}
+
+// adopt makes a job of the processes that a command left behind and returns their
+// number. If there are none, the error is job.ErrNoSurvivors.
+func (l *lease) adopt(command, runID string) (status job.Status, left int, err error) {
+	l = l.within(l.ctx, sweepLimit)
+	place := l.placeJob()
+	status = place.Locate(job.NewStatus(command), l.jobHome())
+	answer, err := l.ask(question{request: job.Adopt(place, status, runID)})
+	if err != nil {
+		return status, 0, err
+	}
+	l.jobs.Add(status, nil)
+	return status, bytes.Count(answer, []byte("\n")), nil
+}
+
+// A question is a request about jobs and the streams of its script.
+type question struct {
+	request  job.Request
+	dir      string            // "" means "/"
+	env      map[string]string // nil means Config.Env
+	stdin    io.Reader
+	stdout   io.Writer     // if not nil, receives stdout, and the answer is empty
+	stderr   *string       // if not nil, is set to the script's stderr
+	limit    time.Duration // 0 means jobLimit
+	repeat   bool          // idempotent: retry also if the outcome of an attempt is unknown
+	detached bool          // the script leaves processes on purpose: do not search for them
+}
+
+// ask runs the script of a request and returns its stdout. An exit code that
+// stands for an error is returned as that error.
+func (l *lease) ask(q question) ([]byte, error) {
+	env := q.env
+	if env == nil {
+		env = l.terminal.cfg.Env
+	}
+	dir := q.dir
+	if dir == "" {
+		dir = "/"
+	}
+	answer, said := capture.NewAnswer(maxAnswer), capture.NewAnswer(4096)
+	var to io.Writer = answer
+	if q.stdout != nil {
+		live := capture.NewOutput(0, 0)
+		to, _ = live.Streams(q.stdout, nil)
+		defer live.End()
+	}
+	if q.detached {
+		detached := *l
+		detached.ctx = spawn.WithDetached(l.ctx)
+		l = &detached
+	}
+	stdout := shellscript.NewAnswer(to)
+	code, err := l.exec(Command{
+		Script: stdout.Prologue() + q.request.Script(l.jobHome()),
+		Dir:    dir,
+		Env:    commandEnv(env, spawn.NewRunID()),
+		Stdin:  q.stdin,
+		Stdout: stdout,
+		Stderr: said,
+	})
+	message := strings.TrimSpace(string(said.End()))
+	if q.stderr != nil {
+		*q.stderr = message
+	}
+	if err == nil {
+		err = job.Error(code, message)
+	}
+	return answer.End(), err
+}
+
+// lease calls use with a lease of the job's environment. If the environment
+// vanished with the job, the first call returns ErrGone.
+func (j *Job) lease(ctx context.Context, a attempts, use func(*lease) error) error {
+	if !job.IsID(j.status.ID) {
+		return fmt.Errorf("%w: %q is not the id of a job", ErrUnknownJob, capture.Clip(j.status.ID))
+	}
+	a.subject = "request"
+	err := j.terminal.withLease(ctx, j.task, a, use)
+	if isAny(err, ErrGone, ErrUnknownJob) && j.terminal.lostJobs.TakeOne(j.task, j.status.ID) {
+		return fmt.Errorf("job was lost with its environment: %w", ErrGone)
+	}
+	return err
+}
+
+// ask runs a request about the job and returns its answer.
+func (j *Job) ask(ctx context.Context, q question) (answer []byte, err error) {
+	limit := q.limit
+	if limit == 0 {
+		limit = jobLimit
+	}
+	err = j.lease(ctx, attempts{limit: limit, repeatable: q.repeat}, func(l *lease) (err error) {
+		answer, err = l.ask(q)
+		return err
+	})
+	return answer, err
+}
+
+// Job returns the task's job with the given ID. If there is none, the error
+// matches ErrUnknownJob.
 func (t *Terminal) Job(ctx context.Context, task, id string) (*Job, error) {
-	task = taskOf(ctx, task)
-	j := &Job{terminal: t, task: task, status: JobStatus{ID: id}}
+	j := &Job{terminal: t, task: taskOf(ctx, task), status: JobStatus{ID: id}}
 	status, err := j.report(ctx)
 	if err != nil {
-		return nil, t.jobError("job", task, err)
+		return nil, t.jobError("job", j.task, err)
 	}
 	j.status = status
 	return j, nil
 }
 
-// Jobs returns what is known of all jobs of the task, the oldest first. A job
-// whose environment was lost is among them once, with the exit code -1. Where
-// environments share a /tmp, as those of a backend of one's own on this machine
-// may, tasks of the same name share their jobs.
+// Jobs returns the status of all jobs of the task, the oldest first. Jobs of a
+// vanished environment are returned once, with exit code -1. If the environments
+// of a custom backend share a /tmp, tasks of the same name in different Terminals
+// share their jobs.
 func (t *Terminal) Jobs(ctx context.Context, task string) ([]JobStatus, error) {
 	task = taskOf(ctx, task)
-	all, err := t.reports(ctx, task, "")
+	var all []job.Status
+	err := t.withLease(ctx, task, attempts{subject: "request", limit: jobLimit, repeatable: true}, func(l *lease) (err error) {
+		all, err = l.report("")
+		return err
+	})
 	if err != nil {
 		return nil, t.jobError("jobs", task, err)
 	}
-	return append(t.reg.takeLost(task), all...), nil
+	var list []JobStatus
+	for _, s := range append(t.lostJobs.Take(task), all...) {
+		list = append(list, JobStatus(s))
+	}
+	return list, nil
 }
 
+// report queries the environment for the status of a job, or of all jobs if id is
+// "", and updates the ledger.
+func (l *lease) report(id string) ([]job.Status, error) {
+	answer, err := l.ask(question{request: job.Report(id)})
+	if err != nil {
+		return nil, err
+	}
+	all, err := job.ParseStatus(answer, l.jobHome())
+	if err != nil {
+		return nil, err
+	}
+	if id != "" && len(all) != 1 {
+		return nil, ErrUnknownJob
+	}
+	l.jobs.Update(all, id == "")
+	job.Sort(all)
+	return all, nil
+}
+
+// hasRunningJob queries the environment of an idle entry for running jobs. The
+// caller must hold the entry, so that it is not closed meanwhile.
+func (t *Terminal) hasRunningJob(ctx context.Context, e *entry) (bool, error) {
+	l := (&lease{entry: e, terminal: t, notices: new(notices)}).within(ctx, jobLimit)
+	if _, err := l.report(""); err != nil {
+		return false, err
+	}
+	return e.jobs.Busy(), nil
+}
+
+// jobError wraps err with the task and its backend.
 func (t *Terminal) jobError(op, task string, err error) error {
 	return &Error{Op: op, Backend: t.reg.backendOf(task), Task: task, Err: err}
 }
 
+// error wraps err with the job's ID, its task and its backend.
 func (j *Job) error(op string, err error) error {
 	return j.terminal.jobError(op+" job "+j.status.ID, j.task, err)
 }
 
-// Status asks the environment how the job is.
+// Status queries the environment for the job's status.
 func (j *Job) Status(ctx context.Context) (JobStatus, error) {
 	status, err := j.report(ctx)
 	if err != nil {
@@ -282,217 +412,108 @@ func (j *Job) Status(ctx context.Context) (JobStatus, error) {
 	return status, nil
 }
 
+// report returns the job's status. Its error is not wrapped.
 func (j *Job) report(ctx context.Context) (JobStatus, error) {
-	if !isJobID(j.status.ID) {
-		return JobStatus{}, fmt.Errorf("%w: %q is not the id of a job", ErrUnknownJob, clip(j.status.ID))
-	}
-	all, err := j.terminal.reports(ctx, j.task, j.status.ID)
-	if err != nil {
-		return JobStatus{}, err
-	}
-	return all[0], nil
+	var status JobStatus
+	err := j.lease(ctx, attempts{limit: jobLimit, repeatable: true}, func(l *lease) error {
+		all, err := l.report(j.status.ID)
+		if err == nil {
+			status = JobStatus(all[0])
+		}
+		return err
+	})
+	return status, err
 }
 
-// Output returns what the job has written: up to max bytes from the offset on,
-// and the offset to go on from. It can be asked for any part, as often as
-// wanted. No rune is split at either end: one that began before the offset is
-// left out, one that is not yet whole waits for the next call, and a max that
-// is too small for a rune is exceeded by it. Bytes that are no UTF-8 come as
-// they are.
+// Output returns up to max bytes of the job's log, starting at offset, and the
+// offset of the next byte. Any part can be read any number of times. If max is 0,
+// it is 64 KiB; above 1 MiB, it is 1 MiB.
 //
-// If the log has lost the part at the offset, data is what comes after that
-// part; next-len(data) is always where data begins. At the end of the log data
-// is empty. An offset that is negative or beyond the end is an error. max 0
-// is 64 KiB; more than 1 MiB is 1 MiB; negative is an error.
-func (j *Job) Output(ctx context.Context, offset int64, max int) (data []byte, next int64, err error) {
-	var part logPart
+// If the log has dropped the part at offset, data starts after it; data always
+// starts at next-len(data). At the end of the log data is empty. A negative max,
+// and an offset that is negative or beyond the end, is an error.
+//
+// Output does not split a rune: it skips one that starts before offset, and leaves
+// an incomplete one for the next call. If max is less than the length of the first
+// rune, data is that rune. Bytes that are not UTF-8 are returned unchanged.
+func (j *Job) Output(ctx context.Context, offset int64, max int) (data []byte, next int64, err error) { //nolint:revive,predeclared // max is part of the API
+	var part job.Part
 	switch {
 	case offset < 0:
 		err = fmt.Errorf("offset %d: must not be negative", offset)
 	case max < 0:
 		err = fmt.Errorf("max %d: must not be negative", max)
 	default:
-		if part, err = j.log(ctx, offset, max); err == nil && offset > part.end {
-			err = fmt.Errorf("offset %d: the log has only %d bytes", offset, part.end)
-		} else if err == nil && len(part.data) == 0 && part.full {
+		if part, err = j.log(ctx, offset, max); err == nil && offset > part.End {
+			err = fmt.Errorf("offset %d: the log has only %d bytes", offset, part.End)
+		} else if err == nil && len(part.Data) == 0 && part.Full {
 			err = errors.New("log: could not be written, so the rest of the output was dropped; is the disk full?")
 		}
 	}
 	if err != nil {
 		return nil, offset, j.error("output", err)
 	}
-	return part.data, part.next, nil
+	return part.Data, part.Next, nil
 }
 
-// logPart is a part of a log.
-type logPart struct {
-	data        []byte
-	next        int64 // where data ends
-	first, end  int64 // of what is kept
-	ended, full bool  // the job has ended; the disk was full
-	exitCode    int   // of a job that has ended, as in JobStatus
-}
-
-// log reads a part of the log, from an offset before the end if it is negative.
-func (j *Job) log(ctx context.Context, offset int64, most int) (logPart, error) {
-	if most == 0 {
-		most = defaultOutput
+// log reads up to size bytes of the log, starting at offset, or that many bytes
+// before the end if offset is negative. If size is 0, it is defaultLogPart.
+func (j *Job) log(ctx context.Context, offset int64, size int) (job.Part, error) {
+	if size == 0 {
+		size = defaultLogPart
 	}
-	most = min(most, maxJobOutput)
-	const around = utf8.UTFMax - 1 // to see whether a rune is cut
-	from := offset
-	if offset >= 0 {
-		from = max(0, offset-around)
-	} else {
-		from -= around
-	}
-	out, err := j.operate(ctx, operation{function: "tj_log", retry: true, vars: []string{
-		"tj_offset", strconv.FormatInt(from, 10), "tj_max", strconv.Itoa(most + 3*utf8.UTFMax),
-	}})
+	what := job.Log{Offset: offset, Size: min(size, job.MaxOutput)}
+	answer, err := j.ask(ctx, question{request: what.Request(j.status.ID), repeat: true})
 	if err != nil {
-		return logPart{}, err
+		return job.Part{}, err
 	}
-	head, data, ok := bytes.Cut(out, []byte("\n"))
-	fields := strings.Fields(string(head))
-	if !ok || len(fields) < 3 {
-		return logPart{}, fmt.Errorf("log: unexpected answer %q", clip(string(head)))
-	}
-	var p logPart
-	for i, n := range []*int64{&p.first, &p.end, &from} {
-		if *n, err = strconv.ParseInt(fields[i], 10, 64); err != nil {
-			return logPart{}, fmt.Errorf("log: unexpected answer %q", clip(string(head)))
-		}
-	}
-	for _, word := range fields[3:] {
-		if code, ok := strings.CutPrefix(word, "ended="); ok {
-			p.ended = true
-			if p.exitCode, err = strconv.Atoi(code); err != nil {
-				return logPart{}, fmt.Errorf("log: unexpected answer %q", clip(string(head)))
-			}
-		}
-		p.full = p.full || word == "full"
-	}
-	if offset < 0 {
-		offset = max(p.first, p.end+offset)
-	}
-	offset = max(offset, from)
-	begin := int(min(offset-from, int64(len(data))))
-	begin, end := wholeRunes(data, begin, most, p.ended && from+int64(len(data)) >= p.end)
-	p.data, p.next = data[begin:end], from+int64(end)
-	if offset > p.end {
-		p.data, p.next = nil, offset
-	}
-	return p, nil
+	return what.Parse(answer)
 }
 
-// wholeRunes returns the part of data that begins at begin, or after the rune
-// that does not, and ends with the last whole rune within most bytes. At the end
-// of a finished stream what is not whole never will be.
-func wholeRunes(data []byte, begin, most int, final bool) (int, int) {
-	for i := begin - 1; i >= 0 && i > begin-utf8.UTFMax && begin < len(data); i-- {
-		if utf8.RuneStart(data[i]) {
-			if _, size := utf8.DecodeRune(data[i:]); i+size > begin {
-				begin = i + size
-			}
-			break
-		}
-	}
-	end := begin + most
-	if end >= len(data) {
-		end = len(data)
-		if final {
-			return begin, end
-		}
-	}
-	for i := end - 1; i >= begin && i >= end-utf8.UTFMax; i-- {
-		if !utf8.RuneStart(data[i]) {
-			continue
-		}
-		if !utf8.FullRune(data[i:]) {
-			end = i // more is to come
-		} else if _, size := utf8.DecodeRune(data[i:]); i+size > end {
-			end = i
-			if i == begin {
-				end = i + size // most is smaller than the rune
-			}
-		}
-		break
-	}
-	return begin, end
-}
-
-// Wait waits until the job has ended, and returns its exit code; see
-// JobStatus. It waits inside the environment, so it notices the end at once
-// and costs nothing meanwhile. The job goes on when ctx ends.
+// Wait waits for the job to end and returns its exit code; see JobStatus. It waits
+// in one request inside the environment and does not poll from here. When ctx
+// ends, Wait returns its error and the job runs on.
 func (j *Job) Wait(ctx context.Context) (exitCode int, err error) {
-	var out []byte
-	for range jobRetries {
-		out, err = j.operate(ctx, operation{function: "tj_wait", limit: longestTimeout})
-		if err == nil || isFinal(ctx, err) || !pause(ctx, jobPause) {
-			break
-		}
+	answer, err := j.ask(ctx, question{request: job.Wait(j.status.ID), limit: longestTimeout, repeat: true})
+	if err == nil {
+		exitCode, err = job.ParseWait(answer)
 	}
 	if err != nil {
 		return exitUnknown, j.error("wait", err)
 	}
-	code, _, _ := strings.Cut(string(out), " ")
-	if exitCode, err = strconv.Atoi(code); err != nil {
-		return exitUnknown, j.error("wait", fmt.Errorf("unexpected answer %q", clip(string(out))))
-	}
 	return exitCode, nil
 }
 
-// isFinal tells whether to ask once more would be of no use.
-func isFinal(ctx context.Context, err error) bool {
-	for _, final := range []error{ErrClosed, ErrGone, ErrUnknownJob, ErrUnavailable, ErrTimeout, ErrTooManyTasks} {
-		if errors.Is(err, final) {
-			return true
-		}
-	}
-	return ctx.Err() != nil
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// Write gives the job input, and returns when the pipe to the job has taken
-// it: a job that does not read takes 64 KiB, and then Write waits, for no
-// longer than Config.Timeout, with ErrTimeout. Part of p may then be written.
-// After the job's end, also where that comes meanwhile, the error matches
-// os.ErrProcessDone; after CloseStdin, and if the job was started with a Stdin,
+// Write writes p to the job's standard input. It returns when the pipe has taken
+// all of p. A pipe on Linux holds 64 KiB (pipe(7)), so Write blocks if the job does
+// not read, until Config.Timeout, and returns ErrTimeout; a part of p may have been
+// written. If the job has ended or ends meanwhile, the error matches
+// os.ErrProcessDone. After CloseStdin, or if Request.Stdin was not nil, it matches
 // fs.ErrClosed.
 func (j *Job) Write(ctx context.Context, p []byte) error {
-	_, err := j.operate(ctx, operation{function: "tj_write", stdin: bytes.NewReader(p), limit: j.terminal.cfg.Timeout})
+	_, err := j.ask(ctx, question{request: job.Write(j.status.ID), stdin: bytes.NewReader(p), limit: j.terminal.cfg.Timeout})
 	if err != nil {
 		return j.error("write to", err)
 	}
 	return nil
 }
 
-// CloseStdin ends the job's input. If that, or the job, has ended already there
-// is nothing to do and no error.
+// CloseStdin closes the job's standard input. It returns nil if the input is
+// closed already or the job has ended.
 func (j *Job) CloseStdin(ctx context.Context) error {
-	if _, err := j.operate(ctx, operation{function: "tj_close"}); err != nil {
+	if _, err := j.ask(ctx, question{request: job.CloseStdin(j.status.ID)}); err != nil {
 		return j.error("close input of", err)
 	}
 	return nil
 }
 
-// Signal sends a signal to the job's process group, or to its shell alone
-// where the environment has no setsid(1). After the job's end the error
-// matches os.ErrProcessDone.
+// Signal sends a signal to the job's process group. Without setsid(1) in the
+// environment the job has no group of its own, and only its shell gets the signal.
+// If the job has ended, the error matches os.ErrProcessDone.
 func (j *Job) Signal(ctx context.Context, sig syscall.Signal) error {
-	name, err := signalName(sig)
+	name, err := job.SignalName(sig)
 	if err == nil {
-		_, err = j.operate(ctx, operation{function: "tj_signal", vars: []string{"tj_name", name}})
+		err = j.signal(ctx, name)
 	}
 	if err != nil {
 		return j.error("signal", err)
@@ -500,10 +521,16 @@ func (j *Job) Signal(ctx context.Context, sig syscall.Signal) error {
 	return nil
 }
 
-// Kill ends all processes of the job with KILL, those included that detached
-// themselves or outlived it, and returns nil when none is left. Send TERM with
-// Signal first to a job that should tidy up. The exit code is 137 if the job
-// was running; to kill a finished job is no error.
+// signal sends the signal with the given name, such as "TERM".
+func (j *Job) signal(ctx context.Context, name string) error {
+	_, err := j.ask(ctx, question{request: job.Signal(j.status.ID, name)})
+	return err
+}
+
+// Kill sends KILL to all processes of the job, including detached ones and those
+// that outlived it, and returns nil when none is left. To let the job clean up,
+// call Signal with TERM first. The exit code of a running job becomes 137. Killing
+// a finished job is not an error.
 func (j *Job) Kill(ctx context.Context) error {
 	if err := j.kill(ctx); err != nil {
 		return j.error("kill", err)
@@ -511,308 +538,153 @@ func (j *Job) Kill(ctx context.Context) error {
 	return nil
 }
 
+// kill sends KILL to the job's process group and waits for the supervisor to record
+// the end, kills all processes with the job's run ID, and records the end itself if
+// the supervisor did not.
 func (j *Job) kill(ctx context.Context) error {
-	out, err := j.operate(ctx, operation{function: "tj_end"})
-	run, state, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
-	if errors.Is(err, ErrUnknownJob) && j.terminal.reg.hasJob(j.task, j.status.ID) {
-		run, err = jobRunID(j.status.ID), nil // its directory was removed, its processes were not
-	}
-	if err != nil {
-		return err
-	}
-	if !isRunID(run) {
-		return fmt.Errorf("unexpected run id %q", clip(run))
-	}
-	if err := j.terminal.killRun(ctx, j.task, run); err != nil {
-		return err
-	}
-	if state == "" {
-		_, err = j.operate(ctx, operation{function: "tj_bury"})
-	}
-	if errors.Is(err, ErrUnknownJob) {
-		return nil
-	}
-	return err
-}
-
-// isRunID guards a search for processes that has its word from a file: a short
-// one would be found in environments that have nothing to do with it.
-func isRunID(s string) bool {
-	for _, c := range []byte(s) {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
-			return false
-		}
-	}
-	return len(s) >= 20
-}
-
-// killRun ends all processes of a run in the task's environment.
-func (t *Terminal) killRun(ctx context.Context, task, run string) error {
-	e, err := t.reg.acquire(ctx, task)
-	if err != nil {
-		return err
-	}
-	defer t.reg.release(e)
-	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
-	defer cancel()
-	defer context.AfterFunc(e.ctx, cancel)()
-	return kill(ctx, e.ex, run)
-}
-
-// An operation is a function of jobs.sh and what it is to be told.
-type operation struct {
-	function string
-	vars     []string // names and values by turns
-	stdin    io.Reader
-	stdout   io.Writer     // nil: returned
-	stderr   *bytes.Buffer // nil: for errors only
-	home     *string       // receives the jobs' directory
-	run      string        // of the processes that become a job
-	limit    time.Duration // 0: jobLimit
-	retry    bool          // once more if it fails for no known reason
-}
-
-func (j *Job) operate(ctx context.Context, op operation) ([]byte, error) {
-	if !isJobID(j.status.ID) {
-		return nil, fmt.Errorf("%w: %q is not the id of a job", ErrUnknownJob, clip(j.status.ID))
-	}
-	op.vars = append(op.vars, "tj_id", j.status.ID)
-	out, err := j.terminal.operate(ctx, j.task, op)
-	if errors.Is(err, ErrGone) || errors.Is(err, ErrUnknownJob) {
-		if j.terminal.reg.takeLostJob(j.task, j.status.ID) {
-			return out, fmt.Errorf("job was lost with its environment: %w", ErrGone)
-		}
-	}
-	return out, err
-}
-
-// operate runs a function of jobs.sh in the task's environment.
-func (t *Terminal) operate(ctx context.Context, task string, op operation) (out []byte, err error) {
-	tries := 1
-	if op.retry {
-		tries = jobRetries
-	}
-	limit := op.limit
-	if limit == 0 {
-		limit = jobLimit
-	}
-	for range tries {
-		var buf bytes.Buffer
-		c := &call{terminal: t, req: Request{
-			Task: task, Dir: "/", Env: t.cfg.Env, Timeout: limit, Stdin: op.stdin, Stdout: &buf,
-		}}
-		if op.stdout != nil {
-			c.req.Stdout = op.stdout
-		}
-		err = c.operate(ctx, op)
-		out = buf.Bytes()
-		if err == nil || isFinal(ctx, err) {
-			break
-		}
-	}
-	return out, err
-}
-
-// operate runs a function of jobs.sh as the call's command.
-func (c *call) operate(ctx context.Context, op operation) error {
-	c.compose(&op)
-	if err := c.run(ctx); err != nil {
-		return err
-	}
-	return operationError(c.result.ExitCode, strings.TrimSpace(op.stderr.String()))
-}
-
-// compose makes the function the call's script.
-func (c *call) compose(op *operation) {
-	var text strings.Builder
-	for i, code := range []string{"unknown", "full", "failed", "taken", "none", "ended", "closed", "absent"} {
-		fmt.Fprintf(&text, "tj_%s=%d ", code, codeUnknown+i)
-	}
-	fmt.Fprintf(&text, "tj_most=%d tj_kept=%d tj_clock=%d tj_id= tj_show=\n",
-		MaxJobs, int(JobRetention.Seconds()), time.Now().Unix())
-	text.WriteString(assignments(op.vars))
-	answer := newAnswer(c.req.Stdout)
-	c.req.Stdout = answer
-	c.script = func(e *entry) string {
-		home := jobHome(e.ex, c.req.Task)
-		if op.home != nil {
-			*op.home = home
-		}
-		vars := []string{"tj_base", home}
-		if c.starts != nil {
-			vars = append(vars, c.newJob(e, home, op.run)...)
-		}
-		return answer.prologue() + text.String() + assignments(vars) + jobFunction(op.function)
-	}
-	if op.stderr == nil {
-		op.stderr = new(bytes.Buffer)
-	}
-	c.req.Stderr = op.stderr
-}
-
-// operationError says what an exit code of jobs.sh means.
-func operationError(code int, message string) error {
-	switch code {
-	case 0:
-		return nil
-	case codeUnknown:
-		return ErrUnknownJob
-	case codeFull:
-		return fmt.Errorf("%w: %s; kill one, or wait for the end of one", ErrTooManyJobs, message)
-	case codeFailed:
-		return marked{fmt.Errorf("job could not be set up: %s", message), ErrNotStarted}
-	case codeTaken:
-		return marked{fmt.Errorf("ready port: %s; choose another, or stop what listens there", message), ErrNotStarted}
-	case codeNone:
-		return errNoSurvivors
-	case codeAbsent:
-		return errTextsAbsent
-	case codeEnded:
-		return marked{errors.New(message), os.ErrProcessDone}
-	case codeClosed:
-		return marked{errors.New(message), fs.ErrClosed}
-	}
-	return fmt.Errorf("job script ended with code %d: %s", code, beginning(message, 500))
-}
-
-var errTextsAbsent = errors.New("job texts are not in the environment")
-
-// jobHomer is an Executor that has a better place for the jobs' directories
-// than /tmp, which it removes itself, and makes them at less than the price of
-// a mkdir(1). What it cannot make is left to jobs.sh, which says why.
-type jobHomer interface {
-	jobHome() string
-	makeJob(id string)
-}
-
-func jobHome(ex Executor, task string) string {
-	if h, ok := capability[jobHomer](ex); ok {
-		return h.jobHome()
-	}
-	sum := sha256.Sum256([]byte(task))
-	return "/tmp/terminal-jobs-" + hex.EncodeToString(sum[:8])
-}
-
-// reports asks for what is known of a job, or of all of them.
-func (t *Terminal) reports(ctx context.Context, task, id string) ([]JobStatus, error) {
-	op := operation{function: "tj_report", retry: true}
-	var out []byte
-	var err error
-	home := ""
-	op.home = &home
-	if id == "" {
-		out, err = t.operate(ctx, task, op)
-	} else {
-		j := &Job{terminal: t, task: task, status: JobStatus{ID: id}}
-		out, err = j.operate(ctx, op)
-	}
-	if err != nil {
-		return nil, err
-	}
-	all, err := parseReports(out, home)
-	if err == nil && id != "" && len(all) != 1 {
-		err = ErrUnknownJob
-	}
-	if err != nil {
-		return nil, err
-	}
-	t.reg.noteJobs(task, all, id == "")
-	slices.SortStableFunc(all, func(a, b JobStatus) int { return a.Started.Compare(b.Started) })
-	return all, nil
-}
-
-// parseReports reads a line about each job, an empty one, and the commands.
-func parseReports(out []byte, home string) (all []JobStatus, err error) {
-	var lengths []int
-	for {
-		line, rest, ok := bytes.Cut(out, []byte("\n"))
-		out = rest
-		f := strings.Fields(string(line))
-		if len(f) == 0 {
-			if !ok && len(all) > 0 {
-				return nil, errors.New("jobs: the answer is cut")
+	return j.lease(ctx, attempts{limit: 2 * jobLimit}, func(l *lease) error {
+		runID, ended := job.RunID(j.status.ID), false
+		answer, err := l.ask(question{request: job.End(j.status.ID)})
+		switch {
+		case err == nil:
+			if runID, ended, err = job.ParseEnd(answer); err != nil {
+				return err
 			}
-			break
+		case errors.Is(err, ErrUnknownJob) && l.jobs.Has(j.status.ID): // something removed its directory; its processes may still run
+		default:
+			return err
 		}
-		if len(f) != 4 && len(f) != 7 {
-			return nil, fmt.Errorf("jobs: unexpected answer %q", clip(string(line)))
+		if err := l.kill(runID); err != nil || ended {
+			return err
 		}
-		s := JobStatus{ID: f[0], LogPath: path.Join(home, f[0], "log"), Running: len(f) == 4}
-		started, err1 := strconv.ParseInt(f[1], 10, 64)
-		length, err2 := strconv.Atoi(f[2])
-		size, err3 := strconv.ParseInt(f[3], 10, 64)
-		s.Started, s.LogSize = time.Unix(0, started), size
-		if !s.Running {
-			s.ExitCode, err = strconv.Atoi(f[4])
-			s.Ended = s.Started.Add(max(0, clock(f[6])-clock(f[5])))
+		_, err = l.ask(question{request: job.Bury(j.status.ID)})
+		if errors.Is(err, ErrUnknownJob) {
+			return nil
 		}
-		if err := errors.Join(err, err1, err2, err3); err != nil {
-			return nil, fmt.Errorf("jobs: unexpected answer: %w", err)
-		}
-		all, lengths = append(all, s), append(lengths, length)
-	}
-	for i, n := range lengths {
-		if n < 0 || n > len(out) {
-			return nil, errors.New("jobs: the answer is cut")
-		}
-		all[i].Command, out = string(out[:n]), out[n:]
-	}
-	return all, nil
+		return err
+	})
 }
 
-// clock reads what date +%s.%N says; %N is not known everywhere.
-func clock(text string) time.Duration {
-	whole, fraction, _ := strings.Cut(text, ".")
-	n, _ := strconv.ParseInt(whole, 10, 64)
-	ns, err := strconv.ParseInt(fraction, 10, 64)
-	if err != nil || len(fraction) != 9 {
-		ns = 0
-	}
-	return time.Duration(n)*time.Second + time.Duration(ns)
+// kill ends all processes of a run.
+func (l *lease) kill(runID string) error {
+	l = l.within(l.ctx, sweepLimit)
+	run := l.bind()
+	defer run.release()
+	return kill(run, l.ex, runID)
 }
 
-// beginning returns the first bytes of a text, whole runes of them.
-func beginning(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	for most > 0 && !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return s[:most]
+// DefaultReady is the default of Ready.Timeout.
+const DefaultReady = 30 * time.Second
+
+// Ready defines when a job is ready. At least one of Port and LogPattern must be
+// set. If both are, the job is ready as soon as either condition holds.
+type Ready struct {
+	// Port is a TCP port from 1 to 65535. The job is ready when a process in
+	// the environment listens on it. If one does before the start, Start fails.
+	// 0 means no port.
+	Port int
+
+	// LogPattern is a regular expression in the syntax of package regexp. The
+	// job is ready when it matches a line of the log. "" means no pattern.
+	LogPattern string
+
+	// Timeout is how long Start waits. The job runs on after it. If it is 0,
+	// it is 30 s. A negative one, or one above a year, is an error.
+	Timeout time.Duration
 }
 
-// anyJobRuns asks an idle entry's environment whether a job is running there.
-func (t *Terminal) anyJobRuns(ctx context.Context, e *entry) (bool, error) {
-	var home string
-	out, err := t.operateIn(ctx, e, nil, operation{function: "tj_report", home: &home})
+// validate returns an error if r is invalid. A nil r is valid.
+func (r *Ready) validate() error {
+	switch {
+	case r == nil:
+		return nil
+	case r.Port == 0 && r.LogPattern == "":
+		return errors.New("ready: needs a port or a log pattern")
+	case r.Port < 0 || r.Port > 65535:
+		return fmt.Errorf("ready port %d: must be from 1 to 65535", r.Port)
+	case r.Timeout < 0 || r.Timeout > longestTimeout:
+		return fmt.Errorf("ready timeout %v: must be between 0 (the default) and %v", r.Timeout, longestTimeout)
+	}
+	if _, err := regexp.Compile(r.LogPattern); err != nil {
+		return fmt.Errorf("ready log pattern: %w", err)
+	}
+	return nil
+}
+
+// limit returns Timeout, or DefaultReady if it is 0.
+func (r *Ready) limit() time.Duration {
+	if r.Timeout == 0 {
+		return DefaultReady
+	}
+	return r.Timeout
+}
+
+// follow waits, in one request inside the environment, until the job is ready, has
+// ended, or limit has passed. With a zero r it waits for the end only. A pattern
+// is matched here, because the environment has no regexp package.
+func (j *Job) follow(ctx context.Context, r Ready, limit time.Duration) (job.Verdict, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var pattern *regexp.Regexp
+	if r.LogPattern != "" {
+		pattern = regexp.MustCompile(r.LogPattern)
+	}
+	match := job.NewMatcher(pattern, stop)
+	said := ""
+	_, err := j.ask(ctx, question{
+		request: job.Follow(j.status.ID, r.Port, pattern != nil, limit),
+		stdout:  match,
+		stderr:  &said,
+		limit:   limit + jobLimit,
+	})
+	if match.Matched() {
+		return job.Ready, nil
+	}
 	if err != nil {
-		return false, err
+		return job.Late, err
 	}
-	all, err := parseReports(out, home)
-	return slices.ContainsFunc(all, func(s JobStatus) bool { return s.Running }), err
+	return job.ParseVerdict(said), nil
 }
 
-// operateIn runs a function of jobs.sh in the environment of an entry that the
-// caller holds. starts is the job that begins with it, nil if none does.
-func (t *Terminal) operateIn(ctx context.Context, e *entry, starts *JobStatus, op operation) ([]byte, error) {
-	var out bytes.Buffer
-	c := &call{
-		terminal: t,
-		req:      Request{Task: e.task, Env: t.cfg.Env, Timeout: jobLimit, Stdout: &out},
-		out:      newOutput(t.cfg.MaxOutput, 0),
-		deadline: time.Now().Add(jobLimit),
-		runID:    newRunID(),
-		starts:   starts,
+// awaitReady waits until the job is ready. The error matches ErrTimeout if it is
+// not ready in time, and os.ErrProcessDone if it has ended.
+func (j *Job) awaitReady(ctx context.Context, r Ready) error {
+	verdict, err := j.follow(ctx, r, r.limit())
+	switch {
+	case err != nil:
+		return err
+	case verdict == job.Late:
+		text := fmt.Errorf("job %s is not ready after %v (waited for %s); it goes on", j.ID(), r.limit(), r.what())
+		return spawn.Mark(text, ErrTimeout)
+	case verdict == job.Ended:
+		return j.endedEarly(ctx)
 	}
-	c.compose(&op)
-	err := c.execIn(ctx, e, "/")
-	c.out.end()
-	if err == nil {
-		err = operationError(c.result.ExitCode, strings.TrimSpace(op.stderr.String()))
+	return nil
+}
+
+// what describes the conditions for an error or a notice.
+func (r *Ready) what() string {
+	var words []string
+	if r.Port != 0 {
+		words = append(words, "port "+strconv.Itoa(r.Port))
 	}
-	if err == nil && starts != nil {
-		t.reg.keepJob(e, *starts, nil)
+	if r.LogPattern != "" {
+		words = append(words, fmt.Sprintf("%q in its log", r.LogPattern))
 	}
-	return out.Bytes(), err
+	return strings.Join(words, " or ")
+}
+
+// endedEarly returns the error of a job that ended before it was ready, with the
+// end of its log.
+func (j *Job) endedEarly(ctx context.Context) error {
+	status, err := j.report(ctx)
+	if err != nil {
+		return err
+	}
+	part, err := j.log(ctx, -2000, 2000)
+	if err != nil {
+		return err
+	}
+	log := strings.TrimSpace(strings.ToValidUTF8(string(part.Data), "\uFFFD"))
+	return spawn.Mark(fmt.Errorf("job %s ended with code %d before it was ready; its log ends: %s", j.ID(), status.ExitCode, log), os.ErrProcessDone)
 }

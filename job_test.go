@@ -1,5 +1,7 @@
 //go:build linux
 
+// Tests of background jobs on the Local backend.
+
 package terminal
 
 import (
@@ -18,9 +20,22 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/terminal-go/terminal/internal/job"
+	"github.com/terminal-go/terminal/internal/procfs"
+	"github.com/terminal-go/terminal/internal/procfs/procfstest"
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
-func start(t testing.TB, term *Terminal, command string) *Job {
+const (
+	maxJobOutput  = job.MaxOutput
+	maxJobCommand = 4 << 10
+	verdictReady  = job.Ready
+	verdictLate   = job.Late
+)
+
+func jobRunID(id string) string { return job.RunID(id) }
+
+func startJob(t testing.TB, term *Terminal, command string) *Job {
 	t.Helper()
 	job, err := term.Start(context.Background(), Request{Command: command})
 	require.NoError(t, err)
@@ -38,12 +53,12 @@ func finish(t testing.TB, job *Job) (code int, log string) {
 	return code, string(data)
 }
 
-func TestAJobRunsAndTells(t *testing.T) {
+func TestJobLifecycle(t *testing.T) {
 	for _, shell := range []string{"bash", "dash"} {
 		t.Run(shell, func(t *testing.T) {
 			term := newTerminal(t, Config{Backend: Local{Shell: shell}})
 			defer term.Close()
-			job := start(t, term, "echo out; echo err >&2; read line; echo \"got $line\"; cat; exit 7")
+			job := startJob(t, term, "echo out; echo err >&2; read line; echo \"got $line\"; cat; exit 7")
 			s, err := job.Status(t.Context())
 			require.NoError(t, err)
 			assert.True(t, s.Running, "%+v", s)
@@ -64,7 +79,9 @@ func TestAJobRunsAndTells(t *testing.T) {
 	}
 }
 
-func TestKill(t *testing.T) {
+// Kill ends every process of the job, however it detached itself, and may be
+// repeated.
+func TestJobKill(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	job, err := term.Start(t.Context(), Request{
@@ -75,7 +92,7 @@ func TestKill(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, job.Kill(t.Context()))
 	t.Log("kill", time.Since(began))
-	assert.Empty(t, carriers(t, jobRunID(job.ID())))
+	assert.Empty(t, procfstest.Carriers(t, jobRunID(job.ID())))
 	code, log := finish(t, job)
 	assert.Equal(t, 137, code)
 	assert.Equal(t, "up\n", log)
@@ -92,7 +109,7 @@ func BenchmarkStart(b *testing.B) {
 		theirs = append(theirs, time.Since(began))
 		require.NoError(b, err)
 		began = time.Now()
-		job := start(b, term, "true")
+		job := startJob(b, term, "true")
 		ours = append(ours, time.Since(began))
 		_, err = job.Wait(context.Background())
 		require.NoError(b, err)
@@ -103,8 +120,8 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(float64(o)/float64(t), "ratio")
 }
 
-// shapes are the scripts that were a job's undoing elsewhere, and what each
-// leaves in its log.
+// shapes are scripts that break naive ways of starting a job, such as appending
+// an ampersand, with the exit code and the log that they must have.
 var shapes = map[string]struct {
 	code int
 	log  string
@@ -135,24 +152,26 @@ var shapes = map[string]struct {
 	"echo tj_dir=$tj_dir; { set; env; } | grep -c ^tj_": {1, "tj_dir=\n0\n"},
 }
 
-func TestEveryShapeOfScriptIsOneJob(t *testing.T) {
+// Every kind of script runs as a single job, with the exit code and the output
+// that the shell gives it.
+func TestJobScriptShapes(t *testing.T) {
 	for _, shell := range []string{"bash", "dash"} {
 		term := newTerminal(t, Config{Backend: Local{Shell: shell}, Dir: t.TempDir()})
 		defer term.Close()
 		for script, want := range shapes {
-			code, log := finish(t, start(t, term, script))
+			code, log := finish(t, startJob(t, term, script))
 			assert.Equal(t, want.code, code, script)
 			assert.Equal(t, want.log, log, script)
 		}
 		for _, script := range []string{"echo 'a", "if true", "echo $(", "done"} {
-			code, log := finish(t, start(t, term, script))
+			code, log := finish(t, startJob(t, term, script))
 			assert.Equal(t, 2, code, script)
 			assert.NotEmpty(t, log, script)
 		}
-		code, log := finish(t, start(t, term, "no-such-program --flag"))
+		code, log := finish(t, startJob(t, term, "no-such-program --flag"))
 		assert.Equal(t, 127, code)
 		assert.Contains(t, log, "not found")
-		code, log = finish(t, start(t, term, `echo a\`))
+		code, log = finish(t, startJob(t, term, `echo a\`))
 		assert.Equal(t, 0, code)
 		assert.Equal(t, "a", strings.TrimRight(log, "\\\n"))
 
@@ -170,14 +189,16 @@ func TestEveryShapeOfScriptIsOneJob(t *testing.T) {
 	}
 }
 
-func TestAGigabyteLeavesTheLogAtItsBound(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes a gigabyte")
+// The log of a job keeps its newest part within MaxLog, and offsets stay those
+// of the whole output.
+func TestJobLogBoundedAfterGigabyte(t *testing.T) {
+	if os.Getenv("TERMINAL_TEST_LONG") == "" {
+		t.Skip("writes a gigabyte: only with TERMINAL_TEST_LONG")
 	}
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	began := time.Now()
-	job := start(t, term, "head -c 1000000000 /dev/zero | tr '\\0' x; echo end")
+	job := startJob(t, term, "head -c 1000000000 /dev/zero | tr '\\0' x; echo end")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	code, err := job.Wait(ctx)
@@ -214,10 +235,13 @@ func TestAGigabyteLeavesTheLogAtItsBound(t *testing.T) {
 	}
 }
 
-// naps are processes that sleep, or are about to: those may still be the shell.
-var naps = regexp.MustCompile(` pid [0-9]+: .*sleep 1000`)
+// sleepers matches processes that sleep, or are about to: those may still be the
+// shell.
+var sleepers = regexp.MustCompile(` pid [0-9]+: .*sleep 1000`)
 
-func TestWhatACommandLeavesIsAJob(t *testing.T) {
+// Processes that a command leaves running become a job, which can be queried
+// and killed.
+func TestRunSurvivorsBecomeJob(t *testing.T) {
 	for _, backend := range []Backend{Local{}, Local{Shell: "dash"}, hiding{Local{}}} {
 		term := newTerminal(t, Config{Backend: backend})
 		defer term.Close()
@@ -245,7 +269,7 @@ func TestWhatACommandLeavesIsAJob(t *testing.T) {
 			assert.Equal(t, script, s.Command)
 			log, _, err := job.Output(t.Context(), 0, 0)
 			require.NoError(t, err)
-			assert.GreaterOrEqual(t, len(naps.FindAllString(string(log), -1)), processes, string(log))
+			assert.GreaterOrEqual(t, len(sleepers.FindAllString(string(log), -1)), processes, string(log))
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			_, err = job.Wait(ctx)
 			cancel()
@@ -259,11 +283,11 @@ func TestWhatACommandLeavesIsAJob(t *testing.T) {
 			assert.False(t, s.Running)
 			assert.Equal(t, 137, s.ExitCode)
 		}
-		assert.Empty(t, carriers(t, "sleep 1000"))
+		assert.Empty(t, procfstest.Carriers(t, "sleep 1000"))
 	}
 }
 
-// hiding hides what a Backend's executors can do beside the contract.
+// hiding is a Backend whose executors implement nothing but Executor.
 type hiding struct{ Backend }
 
 type hidingExecutor struct{ Executor }
@@ -273,13 +297,15 @@ func (h hiding) Open(ctx context.Context, task string) (Executor, error) {
 	return hidingExecutor{ex}, err
 }
 
-func TestATaskHasSixtyFourJobs(t *testing.T) {
+// A task has at most MaxJobs running jobs. Finished ones make room, the oldest
+// first, and expire after JobRetention.
+func TestStartMaxJobs(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	jobs := make([]*Job, MaxJobs)
 	var group sync.WaitGroup
 	for i := range jobs {
-		group.Go(func() { jobs[i] = start(t, term, "read x; echo $x") })
+		group.Go(func() { jobs[i] = startJob(t, term, "read x; echo $x") })
 	}
 	group.Wait()
 	all, err := term.Jobs(t.Context(), "")
@@ -296,11 +322,11 @@ func TestATaskHasSixtyFourJobs(t *testing.T) {
 		assert.Zero(t, code, i)
 		assert.Equal(t, "x\n", log)
 	}
-	extra := start(t, term, "read x; echo $x")
+	extra := startJob(t, term, "read x; echo $x")
 	_, err = extra.Status(t.Context())
 	require.NoError(t, err)
 	gone := 0
-	var finished *Job // and not gone
+	var finished *Job // one that was not evicted
 	for _, job := range jobs {
 		s, err := job.Status(t.Context())
 		if err != nil {
@@ -312,7 +338,7 @@ func TestATaskHasSixtyFourJobs(t *testing.T) {
 			finished = job
 		}
 	}
-	assert.Equal(t, 1, gone, "the oldest finished one goes")
+	assert.Equal(t, 1, gone, "the oldest finished one is evicted")
 	require.NotNil(t, finished)
 
 	t.Log("half an hour later")
@@ -332,26 +358,30 @@ func TestATaskHasSixtyFourJobs(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnknownJob)
 }
 
-func TestWaitNoticesTheEndAtOnce(t *testing.T) {
+// Wait returns soon after the job has ended.
+func TestJobWaitLatency(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	var late []time.Duration
 	for range 10 {
-		job := start(t, term, "sleep 0.2; date +%s.%N")
+		job := startJob(t, term, "sleep 0.2; date +%s.%N")
 		code, err := job.Wait(t.Context())
 		now := time.Now()
 		require.NoError(t, err)
 		require.Zero(t, code)
 		data, _, err := job.Output(t.Context(), 0, 0)
 		require.NoError(t, err)
-		end := clock(strings.TrimSpace(string(data)))
-		late = append(late, time.Duration(now.UnixNano())-end)
+		end, err := strconv.ParseFloat(strings.TrimSpace(string(data)), 64)
+		require.NoError(t, err)
+		late = append(late, now.Sub(time.UnixMicro(int64(end*1e6))))
 	}
 	t.Log(late)
 	assert.Less(t, median(late), 100*time.Millisecond)
 }
 
-func TestAJobWhoseSupervisorWasKilledIsNotRunningForEver(t *testing.T) {
+// A job whose supervisor was killed ends with exit code -1 instead of running
+// forever.
+func TestJobSupervisorKilled(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	job, err := term.Start(t.Context(), Request{Command: "echo up; exec sleep 1000", Ready: &Ready{LogPattern: "up"}})
@@ -367,7 +397,7 @@ func TestAJobWhoseSupervisorWasKilledIsNotRunningForEver(t *testing.T) {
 	s, err := job.Status(t.Context())
 	require.NoError(t, err)
 	require.True(t, s.Running)
-	for _, pid := range carriers(t, jobRunID(job.ID())) {
+	for _, pid := range procfstest.Carriers(t, jobRunID(job.ID())) {
 		n, err := strconv.Atoi(strings.Fields(pid)[0])
 		require.NoError(t, err)
 		require.Greater(t, n, 1)
@@ -380,7 +410,9 @@ func TestAJobWhoseSupervisorWasKilledIsNotRunningForEver(t *testing.T) {
 	assert.Equal(t, -1, s.ExitCode)
 }
 
-func TestALimitEndsAJob(t *testing.T) {
+// A job ends at its timeout with code 124; one that ends earlier leaves no
+// watchdog.
+func TestJobTimeout(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	job, err := term.Start(t.Context(), Request{Command: "echo a; sleep 1000", Timeout: 300 * time.Millisecond})
@@ -392,14 +424,16 @@ func TestALimitEndsAJob(t *testing.T) {
 	require.NoError(t, err)
 	code, _ = finish(t, job)
 	assert.Zero(t, code)
-	assert.Empty(t, carriers(t, jobRunID(job.ID())), "the watchdog is still there")
+	assert.Empty(t, procfstest.Carriers(t, jobRunID(job.ID())), "the watchdog is still there")
 }
 
-func TestAJobThatCannotBeSetUpSaysWhy(t *testing.T) {
-	task := "set-up-" + newJobID()
+// Start reports why the directory of jobs cannot be used, and never writes
+// through a link that somebody else made.
+func TestStartSetupFails(t *testing.T) {
+	task := "set-up-" + spawn.NewRunID()[:12]
 	term := newTerminal(t, Config{Backend: hiding{Local{}}})
 	defer term.Close()
-	home := jobHome(nil, task)
+	home := defaultJobHome(task)
 	t.Cleanup(func() { os.RemoveAll(home) })
 
 	other := t.TempDir()
@@ -425,23 +459,24 @@ func TestAJobThatCannotBeSetUpSaysWhy(t *testing.T) {
 	info, err := os.Stat(home)
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o700), info.Mode().Perm())
-
 }
 
-func TestAJobDoesNotDieOfALogThatCannotBeWritten(t *testing.T) {
+// A job survives a log that cannot be written: it keeps its exit code, its
+// input and its standard output.
+func TestJobLogUnwritable(t *testing.T) {
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho \"dd: error writing 'standard output': No space left on device\" >&2; exit 1\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "dd"), []byte(script), 0o755))
 	term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}})
 	defer term.Close()
-	job := start(t, term, "head -c 300000 /dev/zero; echo end; exit 3")
+	job := startJob(t, term, "head -c 300000 /dev/zero; echo end; exit 3")
 	code, err := job.Wait(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, 3, code)
 	_, _, err = job.Output(t.Context(), 0, 0)
 	assert.ErrorContains(t, err, "disk full")
 
-	job = start(t, term, "echo a; cat; exit 4")
+	job = startJob(t, term, "echo a; cat; exit 4")
 	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(filepath.Dir(job.LogPath()), "full")); return err == nil },
 		10*time.Second, 10*time.Millisecond)
 	require.NoError(t, job.CloseStdin(t.Context()))
@@ -450,20 +485,20 @@ func TestAJobDoesNotDieOfALogThatCannotBeWritten(t *testing.T) {
 	assert.Equal(t, 4, code, "its input was not closed")
 
 	out := filepath.Join(t.TempDir(), "out")
-	job = start(t, term, "sleep 0.5; head -c 300000 /dev/zero; echo $? >"+out)
+	job = startJob(t, term, "sleep 0.5; head -c 300000 /dev/zero; echo $? >"+out)
 	time.Sleep(200 * time.Millisecond)
 	require.NoError(t, os.RemoveAll(filepath.Dir(job.LogPath())))
 	assert.Eventually(t, func() bool { data, _ := os.ReadFile(out); return string(data) == "0\n" },
 		10*time.Second, 50*time.Millisecond, "it died with its directory")
 }
 
-// The line is more than a part of the log before its end, and in the half that is
-// always kept.
-func TestAPatternIsFoundInAnOlderPartOfTheLog(t *testing.T) {
+// The second line is more than one part of the log before the end, in the half
+// that is always kept.
+func TestJobReadyPatternInRotatedLog(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	term.maxLog = 1 << 20
-	job := start(t, term, "seq 1 300000; exec sleep 1000")
+	job := startJob(t, term, "seq 1 300000; exec sleep 1000")
 	for _, line := range []string{"^300000$", "^240000$"} {
 		v, err := job.follow(t.Context(), Ready{LogPattern: line}, 30*time.Second)
 		require.NoError(t, err)
@@ -472,24 +507,24 @@ func TestAPatternIsFoundInAnOlderPartOfTheLog(t *testing.T) {
 	require.NoError(t, job.Kill(t.Context()))
 }
 
-// endDD does to a job what a command's pkill dd does.
+// endDD terminates the dd of a job, as pkill dd in a command does.
 func endDD(t *testing.T, job *Job) {
+	t.Helper()
 	keeper, err := os.ReadFile(filepath.Join(filepath.Dir(job.LogPath()), "keeper"))
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(keeper)))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
-		for _, q := range processes() {
-			if q.parent == pid {
-				q.signal(syscall.SIGTERM)
-				return true
-			}
+		children := procfs.Family(func(p procfs.Process) bool { return p.Parent == pid })
+		for _, dd := range children {
+			dd.Signal(syscall.SIGTERM)
 		}
-		return false
+		return len(children) > 0
 	}, 10*time.Second, time.Millisecond)
 }
 
-func TestAJobKeepsItsLogWhenSomebodyEndsEveryDD(t *testing.T) {
+// A job keeps its log if a command kills the dd that writes it.
+func TestJobLogDDKilled(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	job, err := term.Start(t.Context(), Request{Command: "echo up; cat", Ready: &Ready{LogPattern: "up"}})
@@ -510,7 +545,8 @@ func TestAJobKeepsItsLogWhenSomebodyEndsEveryDD(t *testing.T) {
 	assert.Equal(t, want, log)
 }
 
-func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
+// Jobs need no program that busybox lacks, and no setsid.
+func TestJobBusyboxOnly(t *testing.T) {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Skip("no busybox: ", err)
@@ -525,8 +561,8 @@ func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 		}
 		term := newTerminal(t, Config{Backend: hiding{Local{Shell: filepath.Join(dir, "sh")}}, Env: map[string]string{"PATH": dir}})
 		defer term.Close()
-		task := "busybox-" + newJobID()
-		t.Cleanup(func() { os.RemoveAll(jobHome(nil, task)) })
+		task := "busybox-" + spawn.NewRunID()[:12]
+		t.Cleanup(func() { os.RemoveAll(defaultJobHome(task)) })
 		ctx := WithTask(t.Context(), task)
 		job, err := term.Start(ctx, Request{Command: "echo up; read a; echo $a; cat; seq 1 5; sleep 1000 & exit 6", Ready: &Ready{LogPattern: "up"}})
 		require.NoError(t, err)
@@ -539,17 +575,17 @@ func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 		s, err := job.Status(ctx)
 		require.NoError(t, err)
 		assert.EqualValues(t, len(log), s.LogSize)
-		left := func() bool { return len(carriers(t, jobRunID(job.ID()))) > 0 }
-		assert.Eventually(t, left, 10*time.Second, 5*time.Millisecond) // in the middle of its exec it shows no run id
+		left := func() bool { return len(procfstest.Carriers(t, jobRunID(job.ID()))) > 0 }
+		assert.Eventually(t, left, 10*time.Second, 5*time.Millisecond) // during its exec a process shows no run ID
 		require.NoError(t, job.Kill(ctx))
-		assert.Empty(t, carriers(t, jobRunID(job.ID())))
+		assert.Empty(t, procfstest.Carriers(t, jobRunID(job.ID())))
 
 		term.maxLog = 1 << 20
 		job, err = term.Start(ctx, Request{Command: "seq 1 300000; exec sleep 1000", Ready: &Ready{LogPattern: "^300000$"}})
 		require.NoError(t, err)
 		data, _, err := job.Output(ctx, 0, 0)
 		require.NoError(t, err)
-		assert.Len(t, data, defaultOutput)
+		assert.Len(t, data, defaultLogPart)
 		data, next, err := job.Output(ctx, 1988895-100, 200)
 		require.NoError(t, err)
 		assert.Equal(t, "299999\n300000\n", string(data[len(data)-14:]))
@@ -561,12 +597,14 @@ func TestJobsNeedNoMoreThanBusybox(t *testing.T) {
 	}
 }
 
-func TestASupervisorIsNotFoundByTheWordsOfItsScript(t *testing.T) {
+// The supervisor's command line does not contain the script, so that pkill -f
+// with a word of the script misses it.
+func TestJobSupervisorSurvivesKillByName(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	job, err := term.Start(t.Context(), Request{Command: "echo up; exec sleep 1000", Ready: &Ready{LogPattern: "up"}})
 	require.NoError(t, err)
-	found := carriers(t, jobRunID(job.ID()))
+	found := procfstest.Carriers(t, jobRunID(job.ID()))
 	require.Len(t, found, 4, "supervisor, keeper, dd and the job")
 	for _, process := range found {
 		if strings.Contains(process, "sleep") {
@@ -575,11 +613,12 @@ func TestASupervisorIsNotFoundByTheWordsOfItsScript(t *testing.T) {
 	}
 }
 
-func TestAJobStartsWhereWhatEarlierOnesLeftHasGone(t *testing.T) {
+// Start works after the directory of earlier jobs was removed.
+func TestStartJobHomeRemoved(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	for range 3 {
-		job := start(t, term, "echo out")
+		job := startJob(t, term, "echo out")
 		_, log := finish(t, job)
 		assert.Equal(t, "out\n", log)
 		home := filepath.Dir(filepath.Dir(job.LogPath()))
@@ -587,11 +626,11 @@ func TestAJobStartsWhereWhatEarlierOnesLeftHasGone(t *testing.T) {
 	}
 }
 
-// A machine may be so busy that a job is asked about before it has begun.
-func TestAJobThatIsStillToBeginIsRunning(t *testing.T) {
+// On a busy machine a job may be queried before its supervisor has begun.
+func TestJobStatusBeforeSupervisorStarts(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
-	job := start(t, term, "true")
+	job := startJob(t, term, "true")
 	_, _ = finish(t, job)
 	dir := filepath.Dir(job.LogPath())
 	for _, file := range []string{"pid", "exit", "code", "alive"} {
@@ -607,26 +646,29 @@ func TestAJobThatIsStillToBeginIsRunning(t *testing.T) {
 	assert.False(t, s.Running)
 }
 
-func TestAJobThatHasJustBeenStartedIsKilled(t *testing.T) {
+// Kill also ends a job whose supervisor is still starting.
+func TestJobKillImmediately(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	var jobs []*Job
 	for range 20 {
-		job := start(t, term, "sleep 1000")
+		job := startJob(t, term, "sleep 1000")
 		require.NoError(t, job.Kill(t.Context()))
 		jobs = append(jobs, job)
 	}
 	for _, job := range jobs {
-		assert.Empty(t, carriers(t, jobRunID(job.ID())))
+		assert.Empty(t, procfstest.Carriers(t, jobRunID(job.ID())))
 	}
 }
 
-func TestTheOldestFinishedJobsGoForNewOnes(t *testing.T) {
+// At MaxJobs, each new job evicts the oldest finished one and removes its
+// directory.
+func TestStartEvictsOldestFinishedJobs(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	var jobs []*Job
 	another := func(command string) {
-		job := start(t, term, command)
+		job := startJob(t, term, command)
 		if command == "true" {
 			finish(t, job)
 		}
@@ -657,19 +699,20 @@ func TestTheOldestFinishedJobsGoForNewOnes(t *testing.T) {
 			}
 		}
 		return err == nil && dirs == MaxJobs
-	}, 10*time.Second, 10*time.Millisecond, "what has gone is removed")
+	}, 10*time.Second, 10*time.Millisecond, "the directories of evicted jobs are removed")
 }
 
-func TestJobsThatStartAtOnceMakeAsManyGo(t *testing.T) {
+// Jobs that start at once evict as many finished ones.
+func TestStartEvictsConcurrently(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	for range MaxJobs {
-		finish(t, start(t, term, "true"))
+		finish(t, startJob(t, term, "true"))
 	}
 	for range 3 {
 		var group sync.WaitGroup
 		for range 8 {
-			group.Go(func() { finish(t, start(t, term, "true")) })
+			group.Go(func() { finish(t, startJob(t, term, "true")) })
 		}
 		group.Wait()
 	}
@@ -678,7 +721,8 @@ func TestJobsThatStartAtOnceMakeAsManyGo(t *testing.T) {
 	assert.Len(t, all, MaxJobs)
 }
 
-func TestALimitEndsWhatDoesNotHeedIt(t *testing.T) {
+// The timeout kills processes that ignore TERM.
+func TestJobTimeoutSignalIgnored(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	job, err := term.Start(t.Context(), Request{
@@ -687,12 +731,13 @@ func TestALimitEndsWhatDoesNotHeedIt(t *testing.T) {
 	require.NoError(t, err)
 	code, _ := finish(t, job)
 	assert.Equal(t, 124, code)
-	assert.Eventually(t, func() bool { return len(carriers(t, jobRunID(job.ID()))) == 0 }, 10*time.Second, 100*time.Millisecond,
+	assert.Eventually(t, func() bool { return len(procfstest.Carriers(t, jobRunID(job.ID()))) == 0 }, 10*time.Second, 100*time.Millisecond,
 		"a process that ignores TERM outlived the limit")
 }
 
-// dd says so in Chinese, where the first word of the line is not the number.
-func TestAJobsLogNeedsNoEnglish(t *testing.T) {
+// In a Chinese locale dd's report does not begin with the number of records, so
+// the supervisor must run it with LC_ALL=C.
+func TestJobLogForeignLocale(t *testing.T) {
 	dir := t.TempDir()
 	script := `#!/bin/sh
 [ "$LC_ALL" != C ] || exec ` + lookPath(t, "dd") + ` "$@"
@@ -702,7 +747,7 @@ printf '输入了 0+1 块记录\n输出了 0+1 块记录\n' >&2
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "dd"), []byte(script), 0o755))
 	term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH"), "LC_ALL": "zh_CN.UTF-8"}})
 	defer term.Close()
-	code, log := finish(t, start(t, term, "i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i; sleep 0; done; echo \"$LC_ALL\""))
+	code, log := finish(t, startJob(t, term, "i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo $i; sleep 0; done; echo \"$LC_ALL\""))
 	assert.Zero(t, code)
 	assert.True(t, strings.HasSuffix(log, "600\nzh_CN.UTF-8\n"), log[max(0, len(log)-100):])
 }
@@ -714,9 +759,10 @@ func lookPath(t *testing.T, program string) string {
 	return name
 }
 
-func TestAnExitCodeNeedsNoRoomOnTheDisk(t *testing.T) {
-	task := "full-" + newJobID()
-	home := jobHome(nil, task)
+// The exit code is recorded even if the job filled the disk.
+func TestJobExitCodeFullDisk(t *testing.T) {
+	task := "full-" + spawn.NewRunID()[:12]
+	home := defaultJobHome(task)
 	require.NoError(t, os.Mkdir(home, 0o700))
 	t.Cleanup(func() { os.RemoveAll(home) })
 	if err := syscall.Mount("none", home, "tmpfs", 0, "size=256k,mode=700"); err != nil {
@@ -738,11 +784,12 @@ func TestAnExitCodeNeedsNoRoomOnTheDisk(t *testing.T) {
 	assert.Equal(t, 7, s.ExitCode)
 }
 
-func TestALogThatWasRemovedBeginsAnew(t *testing.T) {
+// A log that was removed begins anew and blocks no query.
+func TestJobLogRemoved(t *testing.T) {
 	for _, shell := range []string{"bash", "dash"} {
 		term := newTerminal(t, Config{Backend: Local{Shell: shell}})
 		defer term.Close()
-		job := start(t, term, "echo hi; read x; echo bye")
+		job := startJob(t, term, "echo hi; read x; echo bye")
 		require.Eventually(t, func() bool { s, err := job.Status(t.Context()); return err == nil && s.LogSize == 3 }, 10*time.Second, 10*time.Millisecond)
 		require.NoError(t, os.Remove(job.LogPath()))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -760,13 +807,14 @@ func TestALogThatWasRemovedBeginsAnew(t *testing.T) {
 	}
 }
 
-// A nap takes six times as long here as it should.
-func TestWaitingForAJobTakesTheTimeItWasGiven(t *testing.T) {
+// The limit holds although each sleep of the poll loop takes six times as long
+// as it should.
+func TestJobFollowSlowSleep(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "sleep"), []byte("#!/bin/sh\nexec "+lookPath(t, "sleep")+" 0.3\n"), 0o755))
 	term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}})
 	defer term.Close()
-	job := start(t, term, "read x")
+	job := startJob(t, term, "read x")
 	began := time.Now()
 	v, err := job.follow(t.Context(), Ready{}, time.Second)
 	require.NoError(t, err)
@@ -796,7 +844,7 @@ func TestJobWaitReturnsAfterLogIsComplete(t *testing.T) {
 				term := newTerminal(t, Config{Env: map[string]string{"PATH": dir + ":" + path + ":" + os.Getenv("PATH")}})
 				defer term.Close()
 				began := time.Now()
-				code, log := finish(t, start(t, term, command))
+				code, log := finish(t, startJob(t, term, command))
 				assert.Less(t, time.Since(began), 10*time.Second)
 				assert.Equal(t, 3, code)
 				assert.True(t, strings.HasPrefix(log, "out\n"), "%q", log)

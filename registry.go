@@ -1,93 +1,94 @@
+// This file holds the registry of executors, one for each task: opening, sharing,
+// dropping and closing them. Idle ones are closed in cleanup.go, and commands run
+// in lease.go.
+//
+// Lock contract: registry.mu comes before job.Lost.mu and job.Ledger.mu, and
+// after no other lock. It is held for map and list operations only, never across
+// Open, Exec, Close, a blocking channel operation, or a call of the Logger or
+// the Observer.
+
 package terminal
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/terminal-go/terminal/internal/job"
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
-// How long the registry waits for foreign code before it goes on without it.
-// What is given up on keeps its goroutine until it returns.
+// The time that close waits for a backend and for the callers of a task. After it
+// close returns an error, and the goroutine of the call stays until the backend
+// returns.
 const (
-	drainLimit = 15 * time.Second // a closed task's commands, which have been told to end
-	closeLimit = 30 * time.Second // Executor.Close
+	drainLimit = 15 * time.Second // for calls of the task to return; above abandonAfter
+	closeLimit = 30 * time.Second // for Executor.Close
 )
 
-// registry keeps one entry for each task that has an Executor, or is about to.
+// registry holds one entry for each task that has an Executor or is opening one.
 type registry struct {
 	backend  Backend
 	dir      string
 	env      map[string]string
-	lifetime time.Duration // idle time before an entry is reaped; <0: never
-	maxTasks int           // 0: no cap
-	observation
+	lifetime time.Duration // idle time before an entry is reaped; negative: never
+	maxTasks int           // 0: no limit
+	notifier
 
-	jobLifetime time.Duration                               // how long running jobs keep an idle entry; <0: not at all
-	anyRunning  func(context.Context, *entry) (bool, error) // asks the environment for running jobs; nil: there are none
+	jobLifetime time.Duration // how long running jobs keep an idle entry; negative: not at all
 
-	ctx    context.Context // ends when the Terminal is closed; openings and commands hang on it
+	// hasRunningJob queries the environment of an idle entry for running jobs.
+	hasRunningJob func(context.Context, *entry) (bool, error)
+
+	// retire records the jobs of an entry that was removed without a call of
+	// CloseTask or Close. It is called with mu held and must not block.
+	retire func(*entry)
+
+	ctx    context.Context // parent of all entries' contexts; canceled by closeAll
 	cancel context.CancelCauseFunc
-	work   sync.WaitGroup // openings, closings and the reaper
-	wake   chan struct{}  // tells the reaper that the next expiry, or its job, may have changed
+	work   sync.WaitGroup // goroutines of open, close, checkJobs and reap
+	wake   chan struct{}  // capacity 1; see wakeReaper
 
-	// mu guards everything below, and the entries' fields that say so. It is
-	// held for a few map and list operations only: never across Open, Exec,
-	// Close, a channel that may block, or a call of the Logger or the Observer.
-	mu                    sync.Mutex
-	entries               map[string]*entry
-	idle                  idleList // the entries nobody uses, the longest idle first
-	live                  int      // executors that exist, in or out of entries
-	closed                bool
-	reaping               bool // the reaper's goroutine exists
-	created, shut, reaped int64
-	done                  map[string]bool                 // see first
-	gone                  map[string]bool                 // see lose
-	lost                  map[string]map[string]JobStatus // by task and id: jobs whose environment went, not yet reported
+	// mu guards the fields below and those fields of entry that say so. See the
+	// lock contract at the top of this file.
+	mu                     sync.Mutex
+	entries                map[string]*entry
+	idle                   idleList // opened entries without users, by due time
+	live                   int      // executors that exist, those of removed entries included
+	closed                 bool
+	reaping                bool            // the reaper's goroutine exists
+	created, ended, reaped int64           // counters of Stats
+	done                   map[string]bool // keys of once
+	gone                   map[string]bool // tasks of setGone
 }
 
-// entry is one task's place in the registry.
+// entry is the Executor of one task, from the start of its opening to its close.
 type entry struct {
 	task    string
 	backend string
 	created time.Time
-	ctx     context.Context // ends when the task is closed
+	ctx     context.Context // canceled when the task is closed
 	cancel  context.CancelCauseFunc
-	dirSeen atomic.Bool // a command has run in Config.Dir here
 
-	ready chan struct{} // closed when the opening has ended, after the next two are set
+	ready chan struct{} // closed when open has ended, after ex or err was set
 	ex    Executor
 	err   error
 
-	// Guarded by registry.mu.
-	opened     bool                 // ready is closed and ex is usable
-	users      int                  // calls that hold the entry, waiting ones included
-	released   time.Time            // when one of them left last
-	due        time.Time            // when the reaper is to look, if idle
-	jobs       map[string]JobStatus // jobs that ran when last heard of, nil if none
-	places     *jobPlaces           // where jobs have been and will be; nil if there was none
-	removed    bool                 // no longer in the registry
-	drained    chan struct{}        // made on removal if users > 0; closed when they have left
-	prev, next *entry               // place in idle, nil if none
-}
+	jobs    job.Ledger  // the environment's jobs; has a mutex of its own
+	dirSeen atomic.Bool // a command has run in Config.Dir in this environment
 
-// bind returns a context that ends with ctx, or with the task, and then for the
-// cause taskEnd. The caller must call release when it is done.
-func (e *entry) bind(ctx context.Context) (run context.Context, taskEnd *stopCause, release func()) {
-	taskEnd = new(stopCause)
-	run, end := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(e.ctx, func() {
-		taskEnd.error = context.Cause(e.ctx) // ErrClosed or ErrGone
-		end(taskEnd)
-	})
-	return run, taskEnd, func() {
-		stop()
-		end(nil)
-	}
+	// Guarded by registry.mu.
+	opened     bool          // ready is closed, or about to be, and ex is usable
+	users      int           // calls that hold the entry or wait for ready
+	released   time.Time     // time of the last release
+	due        time.Time     // when the reaper checks the entry, if idle
+	removed    bool          // no longer in the registry
+	drained    chan struct{} // created on removal if users > 0; closed when users is 0
+	prev, next *entry        // links of idleList
 }
 
 func newRegistry(cfg Config) *registry {
@@ -98,7 +99,7 @@ func newRegistry(cfg Config) *registry {
 		lifetime:    cfg.Lifetime,
 		jobLifetime: cfg.JobLifetime,
 		maxTasks:    cfg.MaxTasks,
-		observation: observation{cfg.Logger, cfg.Observer},
+		notifier:    notifier{cfg.Logger, cfg.Observer},
 		wake:        make(chan struct{}, 1),
 		entries:     make(map[string]*entry),
 		done:        make(map[string]bool),
@@ -108,9 +109,9 @@ func newRegistry(cfg Config) *registry {
 	return r
 }
 
-// acquire returns the task's entry with a usable Executor, opening it if need
-// be, and keeps it from being reaped until release. A caller that gives up
-// does not end the opening for the others.
+// acquire returns the task's entry with an open Executor. It opens one if the task
+// has none. The entry is not reaped until release. If ctx ends first, acquire
+// returns its error, and the opening continues for other callers.
 func (r *registry) acquire(ctx context.Context, task string) (*entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func (r *registry) acquire(ctx context.Context, task string) (*entry, error) {
 	case <-e.ready:
 		if e.err == nil {
 			if reused {
-				r.tell(ctx, Event{Kind: EventReused, Task: task, Backend: e.backend})
+				r.notify(ctx, Event{Kind: EventReused, Task: task, Backend: e.backend})
 			}
 			return e, nil
 		}
@@ -135,7 +136,8 @@ func (r *registry) acquire(ctx context.Context, task string) (*entry, error) {
 	return nil, err
 }
 
-// join makes the caller a user of the task's entry, which may be there already.
+// join adds the caller to the users of the task's entry, which it creates if
+// there is none. reused reports whether the entry existed.
 func (r *registry) join(ctx context.Context, task string) (e *entry, reused bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,6 +157,7 @@ func (r *registry) join(ctx context.Context, task string) (e *entry, reused bool
 	return e, reused, nil
 }
 
+// addLocked creates the task's entry and starts its opening in the background.
 func (r *registry) addLocked(ctx context.Context, task string) *entry {
 	e := &entry{task: task, created: time.Now(), ready: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancelCause(r.ctx)
@@ -162,12 +165,13 @@ func (r *registry) addLocked(ctx context.Context, task string) *entry {
 	r.live++
 	r.work.Add(1)
 	go r.open(context.WithoutCancel(ctx), e)
-	r.watchLocked()
+	r.startReaperLocked()
 	return e
 }
 
-// open creates the entry's Executor. ctx has the values of the call that came
-// first; the cancellation is the task's.
+// open opens the entry's Executor. ctx has the values of the call that created
+// the entry, but not its cancellation: other callers may wait for the same
+// opening. It ends with the entry's context instead.
 func (r *registry) open(ctx context.Context, e *entry) {
 	defer r.work.Done()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -175,51 +179,55 @@ func (r *registry) open(ctx context.Context, e *entry) {
 	defer context.AfterFunc(e.ctx, func() { cancel(context.Cause(e.ctx)) })()
 
 	var b Backend
-	e.err = recovered("choose backend", func() (err error) {
+	e.err = spawn.Recover("choose backend", func() (err error) {
 		b, err = resolve(r.backend, e.task)
 		return err
 	})
 	if e.err == nil {
 		e.backend = backendName(b)
-		ctx := context.WithValue(ctx, openingKey{}, opening{r.dir, r.env, r.log, r.first})
+		ctx := spawn.WithOpening(ctx, spawn.Opening{Dir: r.dir, Env: spawn.MergeEnv(nonInteractive, r.env), Log: r.log, Once: r.once})
 		e.ex, e.err = open(ctx, b, e.task)
 	}
 	if cause := context.Cause(e.ctx); e.err != nil && cause != nil {
-		e.err = cause // the opening was ended by us: say why, not how the backend noticed
+		e.err = cause // the task was closed: report that, not how the backend failed
 	}
-	r.settle(e)
-	if e.err == nil { // or the calls that wait for it tell of the error
-		r.tell(ctx, Event{Kind: EventCreated, Task: e.task, Backend: e.backend, Duration: time.Since(e.created)})
+	r.finishOpening(e)
+	if e.err == nil { // otherwise the waiting calls report the error
+		r.notify(ctx, Event{Kind: EventCreated, Task: e.task, Backend: e.backend, Duration: time.Since(e.created)})
 	}
 	close(e.ready)
 }
 
-// first reports whether something is done for the first time.
-func (r *registry) first(what string) bool {
+// once reports whether this is the first call with key.
+func (r *registry) once(key string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	done := r.done[what]
-	r.done[what] = true
+	done := r.done[key]
+	r.done[key] = true
 	return !done
 }
 
-// lose notes whether the task's environment has gone without a command of the
-// task having been told, and returns what was noted before.
-func (r *registry) lose(task string, lost bool) (before bool) {
+// setGone records that the task's environment vanished and that no result has
+// reported it yet.
+func (r *registry) setGone(task string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before = r.gone[task]
-	if lost {
-		r.gone[task] = true
-	} else {
-		delete(r.gone, task)
-	}
-	return before
+	r.gone[task] = true
 }
 
-// settle books the end of an opening: a failed one is forgotten before those
-// who wait for it wake, so that the next call tries anew.
-func (r *registry) settle(e *entry) {
+// takeGone reports whether setGone was called for the task since the last
+// takeGone.
+func (r *registry) takeGone(task string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	gone := r.gone[task]
+	delete(r.gone, task)
+	return gone
+}
+
+// finishOpening records the result of open. It removes a failed entry before
+// ready is closed, so that a call after the failure opens again.
+func (r *registry) finishOpening(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.err != nil {
@@ -231,11 +239,12 @@ func (r *registry) settle(e *entry) {
 	e.opened = true
 	if e.users == 0 {
 		e.released = time.Now()
-		r.restLocked(e)
+		r.scheduleIdleLocked(e)
 	}
 }
 
-// release is the end of what acquire began. Idle time starts here.
+// release ends the caller's use of an entry. When the last user has released it,
+// its idle time starts.
 func (r *registry) release(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -249,27 +258,27 @@ func (r *registry) release(e *entry) {
 		e.drained = nil
 	}
 	if e.opened {
-		r.restLocked(e)
+		r.scheduleIdleLocked(e)
 	}
 }
 
-func (r *registry) restLocked(e *entry) {
-	if e.removed {
-		return
+// scheduleIdleLocked queues an entry without users for the end of its lifetime.
+func (r *registry) scheduleIdleLocked(e *entry) {
+	if !e.removed {
+		r.scheduleLocked(e, e.released.Add(r.lifetime))
 	}
-	r.lineUpLocked(e, e.released.Add(r.lifetime))
 }
 
-// lineUpLocked makes the reaper look at an entry that nobody uses.
-func (r *registry) lineUpLocked(e *entry, due time.Time) {
+// scheduleLocked queues an idle entry for the reaper at due.
+func (r *registry) scheduleLocked(e *entry, due time.Time) {
 	e.due = due
 	r.idle.insert(e)
 	if r.idle.first == e {
-		r.nudge() // the reaper slept, or waits for a later expiry
+		r.wakeReaper() // its timer is set for a later entry or not at all
 	}
 }
 
-// removeLocked takes the entry out of the registry. The caller closes it.
+// removeLocked removes the entry from the registry. The caller must close it.
 func (r *registry) removeLocked(e *entry) {
 	if e.removed {
 		return
@@ -281,25 +290,26 @@ func (r *registry) removeLocked(e *entry) {
 		e.drained = make(chan struct{})
 	}
 	if len(r.entries) == 0 {
-		r.nudge()
+		r.wakeReaper()
 	}
 }
 
-// drop takes an entry out whose environment is gone or cannot be trusted, and
-// closes it in the background. The caller may still hold it.
+// drop removes an entry whose environment has vanished or cannot be used any more
+// because of why, and closes it in the background. The caller may be one of its
+// users. Only the first call for an entry has an effect.
 func (r *registry) drop(ctx context.Context, e *entry, why error) {
 	r.mu.Lock()
 	dropped := !e.removed
 	if dropped {
 		r.removeLocked(e)
-		r.loseJobsLocked(e)
+		r.retire(e)
 		r.work.Add(1)
 	}
 	r.mu.Unlock()
 	if !dropped {
 		return
 	}
-	r.tell(ctx, Event{Kind: EventLost, Task: e.task, Backend: e.backend, Err: why})
+	r.notify(ctx, Event{Kind: EventLost, Task: e.task, Backend: e.backend, Err: why})
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		defer r.work.Done()
@@ -307,11 +317,11 @@ func (r *registry) drop(ctx context.Context, e *entry, why error) {
 	}()
 }
 
-// closeTask closes the task's Executor, ending what runs in it. It waits no
-// longer than ctx; the closing goes on then.
+// closeTask closes the task's Executor. If ctx ends first, closeTask returns its
+// error, and closing continues in the background.
 func (r *registry) closeTask(ctx context.Context, task string) error {
 	r.mu.Lock()
-	delete(r.gone, task) // a fresh one is expected
+	delete(r.gone, task) // the caller expects a new environment, so no notice
 	e := r.entries[task]
 	if e == nil {
 		r.mu.Unlock()
@@ -333,7 +343,7 @@ func (r *registry) closeTask(ctx context.Context, task string) error {
 	}
 }
 
-// closeAll closes everything and refuses what comes later.
+// closeAll closes all entries in parallel and makes join fail with ErrClosed.
 func (r *registry) closeAll() error {
 	r.mu.Lock()
 	r.closed = true
@@ -346,7 +356,7 @@ func (r *registry) closeAll() error {
 	}
 	r.mu.Unlock()
 	r.cancel(ErrClosed)
-	r.nudge()
+	r.wakeReaper()
 
 	errs := make([]error, len(all))
 	var closing sync.WaitGroup
@@ -360,9 +370,9 @@ func (r *registry) closeAll() error {
 	return errors.Join(errs...)
 }
 
-// close ends the commands of an entry that has been removed, waits for their
-// callers, and closes the Executor. It is bounded whatever the backend does.
-// ctx is for those who are told of it.
+// close cancels the calls of a removed entry with cause, waits for them to return,
+// and closes the Executor. It returns within drainLimit plus closeLimit even if
+// the backend blocks. ctx is passed to the observer only.
 func (r *registry) close(ctx context.Context, e *entry, cause error) (err error) {
 	began := time.Now()
 	e.cancel(cause)
@@ -383,10 +393,10 @@ func (r *registry) close(ctx context.Context, e *entry, cause error) (err error)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 		defer cancel()
-		closeErr = recovered("close executor", func() error { return e.ex.Close(ctx) })
+		closeErr = spawn.Recover("close executor", func() error { return e.ex.Close(ctx) })
 		r.mu.Lock()
 		r.live--
-		r.shut++
+		r.ended++
 		r.mu.Unlock()
 	})
 	switch {
@@ -397,15 +407,16 @@ func (r *registry) close(ctx context.Context, e *entry, cause error) (err error)
 	case closeErr != nil && !errors.Is(closeErr, ErrGone):
 		err = &Error{Op: "close", Backend: e.backend, Task: e.task, Err: closeErr}
 	}
-	told := Event{Kind: EventClosed, Task: e.task, Duration: time.Since(began), Err: err}
+	event := Event{Kind: EventClosed, Task: e.task, Duration: time.Since(began), Err: err}
 	if finished {
-		told.Backend = e.backend
+		event.Backend = e.backend
 	}
-	r.tell(ctx, told)
+	r.notify(ctx, event)
 	return err
 }
 
-// within reports whether f returned in time; if not, f goes on by itself.
+// within calls f and reports whether it returned within limit. If not, f keeps
+// running in its goroutine.
 func within(limit time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() {
@@ -422,10 +433,11 @@ func within(limit time.Duration, f func()) bool {
 	}
 }
 
+// stats returns the counters and the opened entries, sorted by task.
 func (r *registry) stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Stats{Created: r.created, Closed: r.shut, Reaped: r.reaped}
+	s := Stats{Created: r.created, Closed: r.ended, Reaped: r.reaped}
 	for _, e := range r.entries {
 		if !e.opened {
 			continue
@@ -440,145 +452,8 @@ func (r *registry) stats() Stats {
 	return s
 }
 
-// spareJobs is how many directories for later jobs are made with that of a job.
-const spareJobs = 7
-
-// newJob finds a place for a new job, whose directory may be there already.
-func (r *registry) newJob(e *entry) jobPlace {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.places == nil {
-		e.places = new(jobPlaces)
-	}
-	all := e.places
-	all.started++
-	p := jobPlace{entry: e, few: all.started <= MaxJobs}
-	switch {
-	case !p.few:
-		p.id = newJobID()
-		p.oldest = slices.Clone(all.order[:min(len(all.order), 2*spareJobs)])
-	case len(all.spares) == 0:
-		p.id = newJobID()
-		for range spareJobs {
-			p.spares = append(p.spares, newJobID())
-		}
-		all.spares = p.spares
-	default:
-		p.id, all.spares = all.spares[0], all.spares[1:]
-	}
-	return p
-}
-
-// jobPlaces is what an entry knows of the directories of its jobs.
-type jobPlaces struct {
-	started int      // jobs, and those that were to be
-	spares  []string // ids of jobs to come
-	order   []string // ids of jobs in the order of their start
-}
-
-// jobPlace is the place of a new job among those of an environment.
-type jobPlace struct {
-	entry  *entry
-	id     string
-	spares []string // ids whose directories are to be made with its own
-	few    bool     // the environment has had no more jobs from here than it may have
-	oldest []string // ids among which the one is likely that has to go, in the order of their start
-}
-
-// keepJob notes a job that was started in the entry's environment, and which
-// earlier ones are known to be no more.
-func (r *registry) keepJob(e *entry, job JobStatus, dropped []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := e.places // newJob has made it
-	all.order = slices.DeleteFunc(all.order, func(id string) bool { return slices.Contains(dropped, id) })
-	if len(all.order) < 2*MaxJobs {
-		all.order = append(all.order, job.ID)
-	}
-	if e.jobs == nil {
-		e.jobs = make(map[string]JobStatus)
-	}
-	e.jobs[job.ID] = job
-}
-
-// noteJobs notes what the task's environment reported, of all its jobs or of
-// some.
-func (r *registry) noteJobs(task string, jobs []JobStatus, all bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.entries[task]
-	if e == nil {
-		return
-	}
-	if all {
-		e.jobs = nil
-	}
-	for _, job := range jobs {
-		delete(e.jobs, job.ID)
-		if !job.Running {
-			continue
-		}
-		if e.jobs == nil {
-			e.jobs = make(map[string]JobStatus)
-		}
-		e.jobs[job.ID] = job
-	}
-}
-
-// hasJob tells whether the job ran when last heard of.
-func (r *registry) hasJob(task, id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.entries[task]
-	if e == nil {
-		return false
-	}
-	_, ok := e.jobs[id]
-	return ok
-}
-
-// loseJobsLocked keeps the entry's running jobs to be reported as lost. Those
-// of a task in which nobody asks are kept too, but no more than MaxJobs.
-func (r *registry) loseJobsLocked(e *entry) {
-	if len(e.jobs) == 0 {
-		return
-	}
-	for id, job := range e.jobs {
-		job.Running, job.ExitCode = false, exitUnknown
-		e.jobs[id] = job
-	}
-	if r.lost == nil {
-		r.lost = make(map[string]map[string]JobStatus)
-	}
-	r.lost[e.task] = e.jobs // those lost before are forgotten: nobody asked
-	e.jobs = nil
-}
-
-// takeLost returns the lost jobs of a task that have not been reported yet.
-func (r *registry) takeLost(task string) (lost []JobStatus) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, job := range r.lost[task] {
-		lost = append(lost, job)
-	}
-	delete(r.lost, task)
-	sort.Slice(lost, func(i, j int) bool { return lost[i].Started.Before(lost[j].Started) })
-	return lost
-}
-
-// takeLostJob tells whether the job is lost, once.
-func (r *registry) takeLostJob(task, id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.lost[task][id]
-	delete(r.lost[task], id)
-	if len(r.lost[task]) == 0 {
-		delete(r.lost, task)
-	}
-	return ok
-}
-
-// backendOf names the backend of the task for errors.
+// backendOf returns the name of the task's backend, or of Config.Backend if the
+// task has no open Executor.
 func (r *registry) backendOf(task string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -588,13 +463,14 @@ func (r *registry) backendOf(task string) string {
 	return backendName(r.backend)
 }
 
-// idleList is a doubly linked list through the entries themselves, in the
-// order in which they are due. Nearly all of them rest equally long, so a new
-// one belongs at the end, or close to it.
+// idleList is a doubly linked list of entries, sorted by due. It is intrusive, so
+// insert and remove do not allocate. Most entries are due after the same lifetime,
+// so insert searches from the end and usually takes constant time.
 type idleList struct {
 	first, last *entry
 }
 
+// insert adds e, which must not be in the list, after all entries due no later.
 func (l *idleList) insert(e *entry) {
 	e.prev = l.last
 	for e.prev != nil && e.prev.due.After(e.due) {
@@ -612,6 +488,7 @@ func (l *idleList) insert(e *entry) {
 	}
 }
 
+// remove removes e. It does nothing if e is not in the list.
 func (l *idleList) remove(e *entry) {
 	if e != l.first && e.prev == nil {
 		return // not in the list

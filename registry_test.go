@@ -1,3 +1,6 @@
+// Tests of environments: opening, reuse, retries, reaping and closing. Those that
+// need time run in synctest bubbles.
+
 package terminal
 
 import (
@@ -16,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stub is a Backend and an Executor made of functions; nil ones succeed.
+// stub is a Backend and its Executor made of functions. A nil function succeeds.
 type stub struct {
 	open   func(context.Context, string) error
 	exec   func(context.Context, Command) (int, error)
@@ -61,7 +64,7 @@ func newTerminal(t testing.TB, cfg Config) *Terminal {
 	return term
 }
 
-// until is an exec that takes its time, and minds ctx.
+// until returns an exec function that takes d, or less if ctx is done.
 func until(d time.Duration) func(context.Context, Command) (int, error) {
 	return func(ctx context.Context, _ Command) (int, error) {
 		select {
@@ -73,7 +76,8 @@ func until(d time.Duration) func(context.Context, Command) (int, error) {
 	}
 }
 
-func TestConcurrentFirstUsesShareOneOpening(t *testing.T) {
+// Concurrent first calls of a task share one Open.
+func TestRegistryConcurrentFirstUseOpensOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{open: func(context.Context, string) error { time.Sleep(time.Second); return nil }}
 		term := newTerminal(t, Config{Backend: b})
@@ -90,7 +94,8 @@ func TestConcurrentFirstUsesShareOneOpening(t *testing.T) {
 	})
 }
 
-func TestAWaiterThatGivesUpDoesNotEndTheOpeningForTheOthers(t *testing.T) {
+// A waiter that gives up does not end the Open for the others.
+func TestRegistryContextCanceledDuringOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
 		b := &stub{open: func(ctx context.Context, _ string) error {
@@ -118,7 +123,9 @@ func TestAWaiterThatGivesUpDoesNotEndTheOpeningForTheOthers(t *testing.T) {
 	})
 }
 
-func TestAFailedOpeningIsForgottenBeforeItsWaitersWake(t *testing.T) {
+// A failed Open is removed from the registry before its waiters wake, so the
+// next call tries again.
+func TestRegistryOpenFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := errors.New("no luck")
 		b := &stub{open: func(context.Context, string) error { time.Sleep(time.Second); return fail }}
@@ -140,7 +147,9 @@ func TestAFailedOpeningIsForgottenBeforeItsWaitersWake(t *testing.T) {
 	})
 }
 
-func TestAnIdleTaskIsReapedExactlyWhenItsLifetimeIsOver(t *testing.T) {
+// An idle task is reaped exactly when its lifetime has passed, and not while a
+// command runs.
+func TestReaperIdleTaskAtLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{exec: until(time.Hour)}
 		term := newTerminal(t, Config{Backend: b, Timeout: 2 * time.Hour, Lifetime: 5 * time.Minute})
@@ -159,7 +168,8 @@ func TestAnIdleTaskIsReapedExactlyWhenItsLifetimeIsOver(t *testing.T) {
 	})
 }
 
-func TestEachTaskHasItsOwnExpiry(t *testing.T) {
+// Each task expires by its own last use.
+func TestReaperExpiryPerTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{}
 		term := newTerminal(t, Config{Backend: b, Lifetime: 10 * time.Second})
@@ -172,9 +182,9 @@ func TestEachTaskHasItsOwnExpiry(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		use("b")
 		time.Sleep(3 * time.Second)
-		use("a") // at 6
+		use("a") // at 6 s
 		time.Sleep(7 * time.Second)
-		synctest.Wait() // at 13: b is gone
+		synctest.Wait() // at 13 s: b is reaped
 		require.Len(t, term.Stats().Tasks, 1)
 		assert.Equal(t, "a", term.Stats().Tasks[0].Task)
 		assert.Equal(t, 7*time.Second, term.Stats().Tasks[0].Idle)
@@ -184,7 +194,8 @@ func TestEachTaskHasItsOwnExpiry(t *testing.T) {
 	})
 }
 
-func TestANegativeLifetimeNeverReaps(t *testing.T) {
+// A negative Lifetime turns the reaper off.
+func TestReaperNegativeLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{}
 		term := newTerminal(t, Config{Backend: b, Lifetime: -1})
@@ -196,7 +207,8 @@ func TestANegativeLifetimeNeverReaps(t *testing.T) {
 	})
 }
 
-func TestASlowCloseDelaysNeitherTheReaperNorTheNextCall(t *testing.T) {
+// A slow Close delays neither the reaper nor the next call of the task.
+func TestReaperSlowClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{close: func(context.Context) error { time.Sleep(20 * time.Second); return nil }}
 		term := newTerminal(t, Config{Backend: b, Lifetime: time.Second})
@@ -215,7 +227,8 @@ func TestASlowCloseDelaysNeitherTheReaperNorTheNextCall(t *testing.T) {
 	})
 }
 
-func TestCloseEndsOpeningsAndCommandsAndRefusesWhatComesLater(t *testing.T) {
+// Close ends every Open and Run at once, and later calls fail with ErrClosed.
+func TestCloseDuringOpenAndRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{exec: until(time.Hour), open: func(ctx context.Context, task string) error {
 			if task == "opening" {
@@ -247,7 +260,8 @@ func TestCloseEndsOpeningsAndCommandsAndRefusesWhatComesLater(t *testing.T) {
 	})
 }
 
-func TestCloseTaskEndsItsCommandsAndTheNextCallGetsAFreshExecutor(t *testing.T) {
+// CloseTask ends the commands of the task; the next call gets a new executor.
+func TestCloseTaskDuringRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{exec: until(time.Hour)}
 		term := newTerminal(t, Config{Backend: b, Timeout: 2 * time.Hour})
@@ -269,7 +283,9 @@ func TestCloseTaskEndsItsCommandsAndTheNextCallGetsAFreshExecutor(t *testing.T) 
 	})
 }
 
-func TestABackendThatBlocksForEverInCloseIsGivenUp(t *testing.T) {
+// An executor whose Close blocks is abandoned after closeLimit, and the
+// Terminal stays usable.
+func TestCloseBackendBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		b := &stub{close: func(context.Context) error { <-release; return nil }}
@@ -287,7 +303,9 @@ func TestABackendThatBlocksForEverInCloseIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestABackendThatMisbehavesIsAnErrorOfTheCallAndNotOfTheHost(t *testing.T) {
+// A backend that panics or returns nil causes an error of the call, not a panic
+// of the host.
+func TestRunBackendMisbehaves(t *testing.T) {
 	for name, b := range map[string]Backend{
 		"panics in open":  &stub{open: func(context.Context, string) error { panic("boom") }},
 		"panics in exec":  &stub{exec: func(context.Context, Command) (int, error) { panic("boom") }},
@@ -312,14 +330,16 @@ type nilBackend struct{}
 
 func (nilBackend) Open(context.Context, string) (Executor, error) { return nil, nil }
 
-func TestAPanicInCloseIsAnErrorOfClose(t *testing.T) {
+// A panic in an executor's Close is an error of Close.
+func TestCloseBackendPanics(t *testing.T) {
 	term := newTerminal(t, Config{Backend: &stub{close: func(context.Context) error { panic("boom") }}})
 	_, err := term.Run(t.Context(), Request{Command: "true"})
 	require.NoError(t, err)
 	assert.ErrorContains(t, term.Close(), "boom")
 }
 
-func TestMaxTasksCountsWhatIsLive(t *testing.T) {
+// MaxTasks counts live environments, so closing one makes room.
+func TestMaxTasksCountsLiveTasks(t *testing.T) {
 	term := newTerminal(t, Config{Backend: &stub{}, MaxTasks: 2})
 	defer term.Close()
 	for _, task := range []string{"a", "b", "a"} {
@@ -333,7 +353,8 @@ func TestMaxTasksCountsWhatIsLive(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestOnlyWhatDidNotStartIsTriedAgain(t *testing.T) {
+// Only a command that did not start is retried.
+func TestRunRetriesNotStartedOnly(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		err   error
@@ -362,7 +383,8 @@ func TestOnlyWhatDidNotStartIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestRetriesStayInsideTheLimit(t *testing.T) {
+// No retry is scheduled beyond the timeout.
+func TestRunRetriesWithinTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{exec: func(context.Context, Command) (int, error) { return 0, ErrNotStarted }}
 		term := newTerminal(t, Config{Backend: b})
@@ -374,7 +396,9 @@ func TestRetriesStayInsideTheLimit(t *testing.T) {
 	})
 }
 
-func TestAGoneEnvironmentIsReplacedForACommandThatHadNotStarted(t *testing.T) {
+// A command that had not started runs in a new environment, and a notice says
+// so.
+func TestRunEnvironmentGoneBeforeStart(t *testing.T) {
 	b := &stub{}
 	b.exec = func(context.Context, Command) (int, error) {
 		if b.opened.Load() == 1 {
@@ -391,7 +415,8 @@ func TestAGoneEnvironmentIsReplacedForACommandThatHadNotStarted(t *testing.T) {
 	assert.EqualValues(t, 2, b.opened.Load())
 }
 
-func TestAGoneEnvironmentIsReportedForACommandThatHadStarted(t *testing.T) {
+// A command that had started is reported as lost, with its output so far.
+func TestRunEnvironmentGoneAfterStart(t *testing.T) {
 	b := &stub{exec: func(_ context.Context, c Command) (int, error) {
 		fmt.Fprint(c.Stdout, "so far")
 		return 0, fmt.Errorf("container abc: %w", ErrGone)
@@ -404,7 +429,8 @@ func TestAGoneEnvironmentIsReportedForACommandThatHadStarted(t *testing.T) {
 	assert.Empty(t, term.Stats().Tasks)
 }
 
-func TestAnExecutorThatIgnoresItsContextIsGivenUp(t *testing.T) {
+// An executor that ignores its context is abandoned after abandonAfter.
+func TestRunExecutorIgnoresContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		b := &stub{exec: func(context.Context, Command) (int, error) { <-release; return 0, nil }}
@@ -420,7 +446,8 @@ func TestAnExecutorThatIgnoresItsContextIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestASlowTaskNeverDelaysAnother(t *testing.T) {
+// A slow Open delays no other task.
+func TestRunDuringSlowOpenOfOtherTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &stub{open: func(_ context.Context, task string) error {
 			if task == "slow" {
@@ -441,9 +468,9 @@ func TestASlowTaskNeverDelaysAnother(t *testing.T) {
 	})
 }
 
-// The rest measures with real time.
-
+// fill returns a Terminal with n idle tasks.
 func fill(b testing.TB, n int) *Terminal {
+	b.Helper()
 	term := newTerminal(b, Config{Backend: &stub{}, Lifetime: time.Hour})
 	for i := range n {
 		e, err := term.reg.acquire(context.Background(), fmt.Sprint("task-", i))
@@ -453,7 +480,9 @@ func fill(b testing.TB, n int) *Terminal {
 	return term
 }
 
-func TestNoLockIsHeldWhileAnotherTaskOpens(t *testing.T) {
+// No lock is held during the Open of another task. The bound is on a median in
+// real time.
+func TestRegistryAcquireDuringOpenOfOtherTask(t *testing.T) {
 	opening := make(chan struct{})
 	b := &stub{open: func(ctx context.Context, task string) error {
 		if task == "slow" {
@@ -513,11 +542,12 @@ func BenchmarkIdleEntry(b *testing.B) {
 	}
 }
 
-// jobStub answers what jobs.sh would, from a table: whether the job runs.
+// jobStub returns a stub that answers in the place of job.sh: whether the job
+// runs, or the failure.
 func jobStub(running *atomic.Bool, asked *atomic.Int64, fail *atomic.Pointer[error]) *stub {
 	return &stub{exec: func(_ context.Context, c Command) (int, error) {
 		switch {
-		case strings.HasSuffix(c.Script, "\ntj_report"):
+		case strings.HasSuffix(c.Script, "\njob_report"):
 			asked.Add(1)
 			if err := fail.Load(); err != nil {
 				return 0, *err
@@ -529,7 +559,7 @@ func jobStub(running *atomic.Bool, asked *atomic.Int64, fail *atomic.Pointer[err
 			_, word, _ := strings.Cut(c.Script, `printf '\n%s\n' `) // which the answer begins with
 			word, _, _ = strings.Cut(word, "\n")
 			_, _ = fmt.Fprintf(c.Stdout, "\n%s\n0123456789ab %d 4 0 %s\n\ntrue", word, time.Now().UnixNano(), end)
-		case strings.HasSuffix(c.Script, "\ntj_wait"):
+		case strings.HasSuffix(c.Script, "\njob_wait"):
 			if err := fail.Load(); err != nil {
 				return 0, *err
 			}
@@ -538,7 +568,9 @@ func jobStub(running *atomic.Bool, asked *atomic.Int64, fail *atomic.Pointer[err
 	}}
 }
 
-func TestARunningJobKeepsItsIdleTaskForJobLifetime(t *testing.T) {
+// A running job keeps its idle task for JobLifetime; the reaper queries it once
+// a Lifetime.
+func TestReaperRunningJobKeepsTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running atomic.Bool
 		var asked atomic.Int64
@@ -551,15 +583,15 @@ func TestARunningJobKeepsItsIdleTaskForJobLifetime(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(7*time.Minute - 1)
 		synctest.Wait()
-		assert.Zero(t, asked.Load(), "asked before its time")
+		assert.Zero(t, asked.Load(), "queried too early")
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		assert.EqualValues(t, 1, asked.Load())
 		time.Sleep(23*time.Minute - 1)
 		synctest.Wait()
-		assert.EqualValues(t, 4, asked.Load(), "once in each lifetime")
+		assert.EqualValues(t, 4, asked.Load(), "once a Lifetime")
 		assert.Zero(t, b.closed.Load())
-		assert.Equal(t, 30*time.Minute-1, term.Stats().Tasks[0].Idle, "being asked is not being used")
+		assert.Equal(t, 30*time.Minute-1, term.Stats().Tasks[0].Idle, "a query is not a use")
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		assert.EqualValues(t, 1, b.closed.Load())
@@ -567,10 +599,10 @@ func TestARunningJobKeepsItsIdleTaskForJobLifetime(t *testing.T) {
 		jobs, err := term.Jobs(t.Context(), "")
 		require.NoError(t, err)
 		require.NotEmpty(t, jobs)
-		assert.False(t, jobs[0].Running, "a running job that went with its task is told of")
+		assert.False(t, jobs[0].Running, "a running job that was closed with its task is still listed")
 		assert.Equal(t, -1, jobs[0].ExitCode)
 
-		t.Log("one that ends goes when it is asked about next")
+		t.Log("a task whose job has ended is closed at the next query")
 		require.NoError(t, term.CloseTask(t.Context(), ""))
 		_, err = term.Start(t.Context(), Request{Command: "true"})
 		require.NoError(t, err)
@@ -582,7 +614,8 @@ func TestARunningJobKeepsItsIdleTaskForJobLifetime(t *testing.T) {
 	})
 }
 
-func TestJobsDoNotKeepATaskWithoutJobLifetime(t *testing.T) {
+// With a negative JobLifetime jobs are not queried and do not keep a task.
+func TestReaperNegativeJobLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running atomic.Bool
 		var asked atomic.Int64
@@ -600,12 +633,13 @@ func TestJobsDoNotKeepATaskWithoutJobLifetime(t *testing.T) {
 	})
 }
 
-func TestACallDuringTheReapersQuestionKeepsTheTask(t *testing.T) {
+// A call that arrives while the reaper queries the jobs keeps the task.
+func TestReaperRunDuringJobQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
 		b := &stub{}
 		b.exec = func(ctx context.Context, c Command) (int, error) {
-			if strings.HasSuffix(c.Script, "\ntj_report") {
+			if strings.HasSuffix(c.Script, "\njob_report") {
 				asked.Add(1)
 				return until(10*time.Second)(ctx, c)
 			}
@@ -619,15 +653,19 @@ func TestACallDuringTheReapersQuestionKeepsTheTask(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(DefaultLifetime - 1)
 		synctest.Wait()
-		assert.Zero(t, b.closed.Load(), "idle time began with the end of the call")
+		assert.Zero(t, b.closed.Load(), "the idle time begins with the end of the call")
 		assert.EqualValues(t, 1, asked.Load())
-		time.Sleep(6 * time.Second) // in the middle of the second question
+		time.Sleep(6 * time.Second) // during the second query
 		require.NoError(t, term.Close())
 		assert.EqualValues(t, 1, b.closed.Load())
 	})
 }
 
-func TestAJobOfAGoneEnvironmentIsLostOnce(t *testing.T) {
+// unknownJobCode is the exit code of job.sh for an unknown job.
+const unknownJobCode = 81
+
+// A job whose environment is gone is lost once; afterwards it is unknown.
+func TestJobEnvironmentGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running atomic.Bool
 		var asked atomic.Int64
@@ -644,7 +682,7 @@ func TestAJobOfAGoneEnvironmentIsLostOnce(t *testing.T) {
 			_, err = job.Wait(t.Context())
 			require.ErrorIs(t, err, ErrGone)
 			fail.Store(nil)
-			unknown := func(_ context.Context, c Command) (int, error) { return codeUnknown, nil }
+			unknown := func(_ context.Context, _ Command) (int, error) { return unknownJobCode, nil }
 			known := b.exec
 			b.exec = unknown
 			_, err = job.Status(t.Context())

@@ -1,3 +1,5 @@
+// TestMain and a helper of the external tests.
+
 package terminal_test
 
 import (
@@ -11,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run runs a command that must succeed.
+// run runs a command that must succeed and returns its result.
 func run(t *testing.T, term *terminal.Terminal, command string) terminal.Result {
 	t.Helper()
 	res, err := term.Run(t.Context(), terminal.Request{Command: command})

@@ -1,5 +1,7 @@
 //go:build linux
 
+// Tests of the process tool with real jobs.
+
 package terminal
 
 import (
@@ -14,7 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheToolsOfJobs(t *testing.T) {
+// The process tool performs each action on a job that the terminal tool
+// started.
+func TestProcessToolActions(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	tools := term.Tools()
@@ -69,9 +73,9 @@ func TestTheToolsOfJobs(t *testing.T) {
 	assert.Contains(t, killed.Output, "\nhup\n")
 }
 
-// TestToolJobExitCode checks that every answer about a job that has ended has its
-// exit code, and that of a running one its status.
-func TestToolJobExitCode(t *testing.T) {
+// Every answer about a job that has ended has its exit code, and every answer
+// about a running one has its status.
+func TestProcessToolExitCode(t *testing.T) {
 	term := newTerminal(t, Config{})
 	defer term.Close()
 	tools := term.Tools()
@@ -89,8 +93,10 @@ func TestToolJobExitCode(t *testing.T) {
 
 	id := start(t, `"command":"echo up; exec sleep 1000"`)
 	running := Result{Output: "up\n", Status: StatusRunning, JobID: id}
-	for _, extra := range []string{`"action":"poll"`, `"action":"log"`, `"action":"log","offset":0`, `"action":"wait","timeout":0.1`,
-		`"action":"write","data":"x"`, `"action":"close_stdin"`, `"action":"signal","signal":"CONT"`} {
+	for _, extra := range []string{
+		`"action":"poll"`, `"action":"log"`, `"action":"log","offset":0`, `"action":"wait","timeout":0.1`,
+		`"action":"write","data":"x"`, `"action":"close_stdin"`, `"action":"signal","signal":"CONT"`,
+	} {
 		res := call(t, 1, `{%s,"job_id":%q}`, extra, id)
 		res.LogPath, res.Notice = "", ""
 		assert.Equal(t, running, res, extra)
@@ -98,19 +104,21 @@ func TestToolJobExitCode(t *testing.T) {
 	assert.Contains(t, call(t, 1, `{"action":"list"}`).Output, id+"  running")
 	assert.Equal(t, 137, call(t, 1, process, "kill", id).ExitCode)
 
+	limited := call(t, 0, `{"background":true,"command":"echo up; exec sleep 1000","timeout":0.2}`) // may have ended by now
 	for name, ended := range map[string]struct {
 		id   string
 		code int
 	}{
 		"by itself":    {start(t, `"command":"echo up; read x; exit 7"`), 7},
-		"at its limit": {start(t, `"command":"echo up; exec sleep 1000","timeout":0.2`), 124},
+		"at its limit": {limited.JobID, 124},
 		"killed":       {id, 137},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if ended.code == 7 {
 				call(t, 1, `{"action":"write","data":"\n","job_id":%q}`, ended.id)
 			}
-			want := Result{Output: "up\n", ExitCode: ended.code, JobID: ended.id}
+			out := call(t, 1, process, "wait", ended.id).Output // nothing, if the limit came before the echo
+			want := Result{Output: out, ExitCode: ended.code, JobID: ended.id}
 			for _, action := range []string{"wait", "poll", "log", "close_stdin", "kill"} {
 				res := call(t, 1, process, action, ended.id)
 				res.LogPath = ""
@@ -134,7 +142,7 @@ func TestToolJobExitCode(t *testing.T) {
 		res, err := term.Run(t.Context(), Request{Command: fmt.Sprintf("kill -KILL $(cat %[1]spid) $(cat %[1]sjob)", dir)})
 		require.NoError(t, err)
 		require.Zero(t, res.ExitCode, res.Output)
-		var log Result // alone, as all other answers write down that the job has ended
+		var log Result // only log: every other action records that the job has ended
 		require.Eventually(t, func() bool {
 			log = call(t, 1, process, "log", id)
 			return log.Status != StatusRunning
@@ -143,7 +151,9 @@ func TestToolJobExitCode(t *testing.T) {
 	})
 }
 
-func TestAReadyPort(t *testing.T) {
+// A port that is in use already cannot prove that the job is ready; a free one
+// is waited for.
+func TestStartReadyPort(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()

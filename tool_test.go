@@ -1,3 +1,5 @@
+// Tests of what a model sees and of the answers that it gets.
+
 package terminal
 
 import (
@@ -11,7 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,8 @@ func golden(t *testing.T, name string, got string) {
 	assert.Equal(t, string(want), got)
 }
 
-func TestWhatAModelSees(t *testing.T) {
+// The golden files show what a model sees: name, description and schema.
+func TestToolSchemas(t *testing.T) {
 	term := newTerminal(t, Config{Backend: &stub{}})
 	capped := newTerminal(t, Config{Backend: &stub{}, Timeout: 1500 * time.Millisecond, MaxTimeout: 10 * time.Minute, MaxOutput: 1000})
 	for name, tool := range map[string]Tool{
@@ -54,24 +56,7 @@ func TestWhatAModelSees(t *testing.T) {
 	assert.JSONEq(t, string(term.Tools()[0].Strict().WithTaskID().Schema), string(term.Tools()[0].WithTaskID().Strict().Schema))
 }
 
-func TestArgumentsThatAreAccepted(t *testing.T) {
-	for in, want := range map[string]arguments{
-		`{"command":"ls"}`: {command: "ls"},
-		`{"command":" ls\n","background":false,"timeout":1.5,"task_id":"a/../b"}`: {command: " ls\n", timeout: 1500 * time.Millisecond, task: "a/../b"},
-		`{"command":"ls","background":"true","timeout":"0.25"}`:                   {command: "ls", background: true, timeout: 250 * time.Millisecond},
-		`{"command":"ls","background":"False","timeout":" 3 "}`:                   {command: "ls", timeout: 3 * time.Second},
-		`{"command":"ls","background":null,"timeout":null,"task_id":null}`:        {command: "ls"},
-		`{"command":"ls","timeout":0}`:                                            {command: "ls"},
-		`{"command":"ls","timeout":1e-12}`:                                        {command: "ls", timeout: 1},
-		`{"command":"ls","background":true,"ready_port":"80","ready_log":"^x"}`:   {command: "ls", background: true, ready: &Ready{Port: 80, LogPattern: "^x"}},
-	} {
-		got, err := decodeArguments([]byte(in), true)
-		assert.NoError(t, err, in)
-		assert.Equal(t, want, got, in)
-	}
-}
-
-// bad arguments, each with a word that its answer must have.
+// badArguments maps invalid arguments to a word that the answer must contain.
 var badArguments = map[string]string{
 	``:                                    "empty",
 	`null`:                                "object",
@@ -116,7 +101,8 @@ var badArguments = map[string]string{
 	`{"command":"ls","x":"` + "\x01" + `"}`:                  "invalid",
 }
 
-func TestBadArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
+// Invalid arguments are answered with what is wrong, and nothing runs.
+func TestToolInvalidArguments(t *testing.T) {
 	b := &stub{exec: func(context.Context, Command) (int, error) { t.Error("it ran"); return 0, nil }}
 	term := newTerminal(t, Config{Backend: b})
 	defer term.Close()
@@ -131,7 +117,9 @@ func TestBadArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
 	assert.Zero(t, b.opened.Load())
 }
 
-// decodeAnswer checks what D5 promises of every answer.
+// decodeAnswer decodes an answer and checks what holds for every answer: output
+// is a string, exit_code a number, error a string or null, and no other fields
+// than the documented ones.
 func decodeAnswer(t testing.TB, answer json.RawMessage) Result {
 	t.Helper()
 	var fields map[string]any
@@ -149,7 +137,8 @@ func decodeAnswer(t testing.TB, answer json.RawMessage) Result {
 	return res
 }
 
-func TestTenMegabytesOfArgumentsAreNoProblem(t *testing.T) {
+// Ten megabytes of arguments reach the command.
+func TestToolLargeArguments(t *testing.T) {
 	var got int
 	b := &stub{exec: func(_ context.Context, c Command) (int, error) {
 		buf := make([]byte, 1<<20)
@@ -170,7 +159,8 @@ func TestTenMegabytesOfArgumentsAreNoProblem(t *testing.T) {
 	assert.Contains(t, string(term.Call(t.Context(), args[:len(args)-2])), "unexpected EOF")
 }
 
-func TestTheAnswersOfD5(t *testing.T) {
+// Every outcome has its answer: output, exit code, error and status.
+func TestToolAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		err    error
@@ -216,13 +206,13 @@ func TestTheAnswersOfD5(t *testing.T) {
 	})
 }
 
-// TestTaskID checks that a task_id names a task below the host's, and that only
-// tools made by WithTaskID take one.
-func TestTaskID(t *testing.T) {
+// A task_id names a task below the host's, and only tools made by WithTaskID
+// accept one.
+func TestToolTaskID(t *testing.T) {
 	var opened []string
 	b := &stub{open: func(_ context.Context, task string) error {
 		opened = append(opened, task)
-		return ErrUnavailable // so that the process tool asks no further
+		return ErrUnavailable // so that the process tool stops here
 	}}
 	term := newTerminal(t, Config{Backend: b})
 	defer term.Close()
@@ -281,30 +271,8 @@ func TestTaskID(t *testing.T) {
 	assert.Equal(t, "b", opened[len(opened)-1], "an explicit task of the host's")
 }
 
-func FuzzArguments(f *testing.F) {
-	for in := range badArguments {
-		f.Add([]byte(in))
-	}
-	f.Add([]byte(`{"command":"ls","background":"true","timeout":"0.25","task_id":"x"}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := decodeArguments(data, true)
-		if err != nil {
-			if !utf8.ValidString(err.Error()) && utf8.Valid(data) {
-				t.Fatalf("message is not valid UTF-8: %q", err)
-			}
-			return
-		}
-		if !json.Valid(data) {
-			t.Fatal("accepted what is not JSON")
-		}
-		if strings.TrimSpace(a.command) == "" || strings.ContainsRune(a.command, 0) || a.timeout < 0 || a.timeout > longestTimeout {
-			t.Fatalf("accepted %+v", a)
-		}
-	})
-}
-
-// badProcessArguments are those of the process tool, each with a word that its
-// answer must have.
+// badProcessArguments maps invalid arguments of the process tool to a word that
+// the answer must contain.
 var badProcessArguments = map[string]string{
 	``:                                "empty",
 	`{}`:                              "action",
@@ -330,7 +298,9 @@ var badProcessArguments = map[string]string{
 	`{"action":"write","job_id":"$(reboot)","data":"x"}`: "unknown job",
 }
 
-func TestBadProcessArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
+// Invalid arguments of the process tool are answered with what is wrong, and
+// nothing runs.
+func TestProcessToolInvalidArguments(t *testing.T) {
 	b := &stub{exec: func(context.Context, Command) (int, error) { t.Error("it ran"); return 0, nil }}
 	term := newTerminal(t, Config{Backend: b})
 	defer term.Close()
@@ -343,7 +313,8 @@ func TestBadProcessArgumentsAreAnsweredAndNothingRuns(t *testing.T) {
 	assert.Zero(t, b.opened.Load())
 }
 
-func TestCallShowsItsOutputLive(t *testing.T) {
+// Call copies the output to the writer of WithOutput while the command runs.
+func TestCallWithOutput(t *testing.T) {
 	term, err := New(Config{})
 	require.NoError(t, err)
 	defer term.Close()

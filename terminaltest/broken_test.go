@@ -29,7 +29,7 @@ import (
 	"github.com/terminal-go/terminal/terminaltest"
 )
 
-// The subtests of the suite, by short names.
+// The names of the suite's subtests.
 const (
 	subAtLimit       = "a command at its limit is 124, keeps its output, and leaves the environment usable"
 	subCancelled     = "a cancelled command is 130, keeps its output, and leaves the environment usable"
@@ -111,10 +111,10 @@ var fileSubtests = []string{
 	subFileCopy, subTreeCopy, subTreeMerge, subCopyErrors, subFileCancelled, subFileClosed,
 }
 
-// broken is Local with something wrong.
+// broken is Local with one fault.
 type broken struct {
 	name  string
-	fails []string // exactly these subtests
+	fails []string // exactly the subtests that must fail
 
 	exec  func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error)
 	close func(x *brokenExecutor, ctx context.Context) error
@@ -122,7 +122,7 @@ type broken struct {
 	check error
 }
 
-// backend is a fresh Backend with this fault.
+// backend returns a new Backend with the fault.
 func (b broken) backend() terminal.Backend { return &brokenBackend{broken: b} }
 
 type brokenBackend struct {
@@ -191,7 +191,7 @@ func (x *brokenExecutor) Close(ctx context.Context) error {
 	return x.broken.close(x, ctx)
 }
 
-// alter is a fault in what the executor makes of the command.
+// alter returns a fault that changes the command before it runs.
 func alter(f func(cmd *terminal.Command)) func(*brokenExecutor, context.Context, terminal.Command) (int, error) {
 	return func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 		f(&cmd)
@@ -199,14 +199,14 @@ func alter(f func(cmd *terminal.Command)) func(*brokenExecutor, context.Context,
 	}
 }
 
-// outcomes is a fault in what it makes of the end.
+// outcomes returns a fault that changes what Exec returns.
 func outcomes(f func(code int, err error) (int, error)) func(*brokenExecutor, context.Context, terminal.Command) (int, error) {
 	return func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 		return f(x.Executor.Exec(ctx, cmd))
 	}
 }
 
-// ending is a fault in how it ends a command: end gets the id of the shell.
+// ending returns a fault in how a command is ended. end gets the pid of the shell.
 func ending(end func(pid int, exited <-chan struct{})) func(*brokenExecutor, context.Context, terminal.Command) (int, error) {
 	return func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (code int, err error) {
 		dir, err := os.MkdirTemp("", "broken")
@@ -229,7 +229,7 @@ func ending(end func(pid int, exited <-chan struct{})) func(*brokenExecutor, con
 		text, _ := os.ReadFile(file)
 		if pid, convErr := strconv.Atoi(strings.TrimSpace(string(text))); convErr == nil && pid > 1 {
 			select {
-			case <-exited: // the id may be another process's by now
+			case <-exited: // the pid may have been reused
 			default:
 				end(pid, exited)
 			}
@@ -239,7 +239,7 @@ func ending(end func(pid int, exited <-chan struct{})) func(*brokenExecutor, con
 	}
 }
 
-// left are the processes that carry the command's run id.
+// left returns the pids of the processes with the command's run ID.
 func left(cmd terminal.Command) (pids []string) {
 	id := cmd.Env[terminal.RunIDEnv]
 	if id == "" {
@@ -248,7 +248,7 @@ func left(cmd terminal.Command) (pids []string) {
 	return carriers(id)
 }
 
-// carriers are the processes that have the word in their environment.
+// carriers returns the pids of the processes with the word in their environment.
 func carriers(word string) (pids []string) {
 	files, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, file := range files {
@@ -259,7 +259,7 @@ func carriers(word string) (pids []string) {
 	return pids
 }
 
-// holdsOutput tells whether a survivor has the command's pipe open.
+// holdsOutput reports whether a surviving process has the command's pipe open.
 func holdsOutput(cmd terminal.Command) bool {
 	return slices.ContainsFunc(left(cmd), func(pid string) bool {
 		out, _ := os.Readlink("/proc/" + pid + "/fd/1")
@@ -271,7 +271,7 @@ type writerFunc func(p []byte) (int, error)
 
 func (f *writerFunc) Write(p []byte) (int, error) { return (*f)(p) }
 
-// through puts f between the command's output and its one or two writers.
+// through inserts f between the command's output and its one or two writers.
 func through(cmd *terminal.Command, f func(w io.Writer) writerFunc) {
 	wrap := func(w io.Writer) io.Writer {
 		if w == nil {
@@ -293,13 +293,13 @@ const sharesExecutors = "all tasks share one executor"
 
 var errBroken = errors.New("broken on purpose")
 
-// forgetful never knows that a command left processes behind.
+// forgetful never reports that a command left processes running.
 type forgetful struct{ terminal.Executor }
 
 func (forgetful) Survivors(string) bool       { return false }
 func (f forgetful) Unwrap() terminal.Executor { return f.Executor }
 
-// brokenFiles is a file system with something wrong in front of a sound one.
+// brokenFiles is a FileSystem with a fault in front of a correct one.
 type brokenFiles struct {
 	terminal.Executor
 	terminal.FileSystem
@@ -343,7 +343,7 @@ func (f brokenFiles) CopyTo(ctx context.Context, name string, archive io.Reader)
 		for {
 			h, err := from.Next()
 			if err != nil {
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					err = to.Close()
 				}
 				w.CloseWithError(err)
@@ -367,7 +367,7 @@ func (f brokenFiles) CopyFrom(ctx context.Context, name string, archive io.Write
 	return f.said(f.FileSystem.CopyFrom(ctx, name, archive))
 }
 
-// files opens Local with a fault in its file system.
+// files returns an Open that adds the fault to the executors of Local.
 func files(f brokenFiles) func(context.Context, string) (terminal.Executor, error) {
 	return func(ctx context.Context, task string) (terminal.Executor, error) {
 		ex, err := terminal.Local{}.Open(ctx, task)
@@ -515,10 +515,10 @@ var brokenExecutors = []broken{
 	},
 	{
 		name:  "kills what a command left running",
-		fails: []string{subChildLives, subChildUnheard, subSpares, subOthersStay, subCloseLeaves}, // and by chance what is about jobs
+		fails: []string{subChildLives, subChildUnheard, subSpares, subOthersStay, subCloseLeaves}, // and sometimes those about jobs
 		exec: func(x *brokenExecutor, ctx context.Context, cmd terminal.Command) (int, error) {
 			code, err := x.Executor.Exec(ctx, cmd)
-			if id := cmd.Env[terminal.RunIDEnv]; id != "" { // the empty word is in every environment
+			if id := cmd.Env[terminal.RunIDEnv]; id != "" { // an empty word would match every environment
 				_ = x.Executor.(terminal.Killer).Kill(context.WithoutCancel(ctx), id)
 			}
 			return code, err
@@ -873,9 +873,9 @@ var brokenExecutors = []broken{
 	},
 }
 
-// TestBrokenExecutors proves the suite: each fault must be found, and by the
-// subtests that are about it only. The suite runs in a process of its own for
-// each, as its failures would be ours.
+// TestBrokenExecutors tests the suite: each fault must fail exactly the subtests
+// that are about it. The suite runs in a child process for each fault, because
+// its failures would be those of this test.
 func TestBrokenExecutors(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the suite some forty times")
@@ -894,7 +894,7 @@ func TestBrokenExecutors(t *testing.T) {
 			mark := brokenEnv + "=" + b.name
 			cmd.Env = append(os.Environ(), mark)
 			out, err := cmd.CombinedOutput()
-			for range 3 { // what it left, which may be about to fork
+			for range 3 { // leftovers may be about to fork
 				for _, pid := range carriers(mark + "\x00") {
 					if pid, err := strconv.Atoi(pid); err == nil {
 						_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -908,9 +908,9 @@ func TestBrokenExecutors(t *testing.T) {
 	}
 }
 
-// spared is spared the sentences about jobs, which take as long as all others
-// together, and those about files, where the fault has nothing to do with them.
-// A fault of a file system is none of anything else.
+// spared skips subtests that are unrelated to the fault: those about jobs, which
+// take as long as all others together, and those about files. For a fault of the
+// file system it skips all others.
 type spared struct {
 	terminal.Backend
 	jobs, files bool
@@ -935,7 +935,8 @@ func (b spared) Check(ctx context.Context) error {
 
 func isJobs(subtest string) bool { return strings.Contains(subtest, "job") }
 
-// TestOneBrokenExecutor is what the processes of TestBrokenExecutors run.
+// TestOneBrokenExecutor runs the suite in the child processes of
+// TestBrokenExecutors.
 func TestOneBrokenExecutor(t *testing.T) {
 	name := os.Getenv(brokenEnv)
 	if name == "" {
@@ -958,7 +959,7 @@ func failures(out []byte) (names []string) {
 	return names
 }
 
-// replace gives a name, or what a link of it leads to, other content at once.
+// replace atomically replaces the content of a file, or of the target of a link.
 func replace(name string, r io.Reader) error {
 	if _, err := os.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -981,7 +982,7 @@ func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(name string) bool { return slices.Contains(b, name) })
 }
 
-// testNames are sentences as go test prints them.
+// testNames returns the sentences as go test prints them.
 func testNames(sentences []string) (names []string) {
 	for _, s := range sentences {
 		names = append(names, strings.ReplaceAll(s, " ", "_"))

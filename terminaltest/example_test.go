@@ -12,7 +12,7 @@ import (
 	"github.com/terminal-go/terminal/terminaltest"
 )
 
-// Commands are answered as the test says, and no process runs.
+// Commands get scripted replies, and no process runs.
 func ExampleFake() {
 	var fake terminaltest.Fake
 	fake.Reply("go test ./...",
@@ -48,8 +48,8 @@ func ExampleFake() {
 	// 1 0
 }
 
-// In front of a real backend a Fake injects what goes wrong. Here the first
-// environment is lost, and the next call gets another.
+// In front of a real backend a Fake injects failures. Here the first environment
+// is lost, and the next call gets another one.
 func ExampleFake_next() {
 	fake := terminaltest.Fake{Next: terminal.Local{}}
 	fake.Reply("echo hello",

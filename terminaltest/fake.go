@@ -14,85 +14,86 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// Fake is a Backend whose commands do what a test says. Its zero value is
-// ready: a command without a [Reply] is then answered with exit code 127 and a
-// line on stderr that says so, and no process ever runs.
+// Fake is a Backend whose commands are answered with scripted replies. The zero
+// value is ready to use. A command without a [Reply] ends with exit code 127 and
+// a line on stderr that says so. No process runs.
 //
 //	var fake terminaltest.Fake
 //	fake.Reply("go test ./...", terminaltest.Reply{Output: "FAIL\n", ExitCode: 1})
 //	term, err := terminal.New(terminal.Config{Backend: &fake})
 //
-// With Next set, Fake stands in front of a real Backend: it records what is
-// run there, and its replies inject what goes wrong. Without Next, background
-// jobs cannot work: they are scripts that need a shell.
+// If Next is set, Fake records the commands that run there, and its replies
+// inject failures. Without Next, background jobs cannot work, because they are
+// scripts that need a shell.
 //
-// The fields are to be set before the first Open. The methods are safe for
-// concurrent use, at any time. A Fake must not be copied.
+// The fields must be set before the first Open. The methods are safe for
+// concurrent use. A Fake must not be copied.
 type Fake struct {
-	// Next runs the commands that have no reply; nil answers them with 127.
-	// Executors show Next's own through Unwrap, so that its capabilities
-	// stay in reach.
+	// Next runs the commands that have no reply. If Next is nil, they end
+	// with code 127. Unwrap returns Next's executor, so that its
+	// capabilities stay available.
 	Next terminal.Backend
 
-	// OpenDelay passes in every Open before anything else happens; it ends
-	// early, with an error, when the context does. 0 is no delay.
+	// OpenDelay delays every Open. If the context is done before that, Open
+	// returns its error.
 	OpenDelay time.Duration
 
-	// OpenErr, if not nil, is what every Open returns.
+	// OpenErr, if not nil, is returned by every Open.
 	OpenErr error
 
-	// CloseErr, if not nil, is what every Executor's Close returns, joined
-	// with an error of Next's; it closes all the same.
+	// CloseErr, if not nil, is returned by every Executor's Close, joined
+	// with the error of Next's executor. The executor is closed nevertheless.
 	CloseErr error
 
-	mu             sync.Mutex // guards what follows; held for bookkeeping only
+	mu             sync.Mutex // guards the fields below; not held while a command runs
 	rules          []*rule
 	calls          []*Call
 	opened, closed int
 }
 
-// Reply is what a command does. The zero value ends at once with code 0.
+// Reply is what a command writes and how it ends. The zero value ends at once
+// with code 0.
 type Reply struct {
 	Output string // written to stdout first
 	Stderr string // written to stderr next
 
-	// Delay passes before the command ends. When the context ends or the
-	// executor is closed meanwhile, the command ends with that error. It is
-	// a timer, so in a testing/synctest bubble it costs no time.
+	// Delay passes before the command ends. If the context is done or the
+	// executor is closed before that, the command ends with that error. In
+	// a testing/synctest bubble it takes no real time.
 	Delay time.Duration
 
-	ExitCode int   // the exit code, where Err is nil
-	Err      error // returned instead of an exit code; nil: the command ran to its end
+	ExitCode int   // the exit code, if Err is nil
+	Err      error // if not nil, returned by Exec instead of the exit code
 
-	// Next runs the command on Fake.Next when the rest of the reply is done,
-	// instead of ending with ExitCode or Err. Without a Fake.Next it means
-	// nothing.
+	// Next runs the command on Fake.Next after the rest of the reply,
+	// instead of ending with ExitCode or Err. It is ignored if Fake.Next is
+	// nil.
 	Next bool
 }
 
-// rule is a list of replies and the commands that get them.
+// rule is a list of replies and the condition for the commands that get them.
 type rule struct {
 	match   func(terminal.Command) bool
-	command string // where match is nil
+	command string // compared with the script, if match is nil
 	replies []Reply
 	used    int
 }
 
-// Call is a command that a Fake was asked to run. Scripts of the Terminal's
-// own, such as those of background jobs, are calls too.
+// Call is a command that was run on a Fake. The scripts that a Terminal runs by
+// itself, such as those of background jobs, are calls too.
 type Call struct {
 	Task   string            // the task of the Executor
-	Script string            // the command as the Executor got it
+	Script string            // the script of the Command
 	Dir    string            // its working directory
-	Env    map[string]string // its variables, the Terminal's own included
-	Stdin  string            // what was read of its standard input so far
-	At     time.Time         // when it came
+	Env    map[string]string // its variables, including the Terminal's own
+	Stdin  string            // the part of its standard input that was read so far
+	At     time.Time         // when Exec was called
 }
 
-// Reply says how a command of exactly this text is answered: by the replies in
-// order, the last one again and again. Repeated calls for a command add to its
-// replies. No reply at all means the zero Reply. A command of 48 KiB or more
-// comes from a Terminal in another form (see terminal.Command), for ReplyFunc.
+// Reply adds replies to commands of exactly this text. They are used in order,
+// and the last one is repeated. Without any replies, the zero Reply is used. A
+// Terminal sends a command of 48 KiB or more in another form (see
+// terminal.Command); use ReplyFunc for these.
 func (f *Fake) Reply(command string, replies ...Reply) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,17 +106,17 @@ func (f *Fake) Reply(command string, replies ...Reply) {
 	f.rules = append(f.rules, &rule{command: command, replies: slices.Clone(replies)})
 }
 
-// ReplyFunc says how the commands are answered for which match returns true,
-// as Reply does. A command that several rules match gets the reply of the one
-// that was made first. match may be called from several goroutines at once,
-// for Stdin it must leave untouched.
+// ReplyFunc adds replies to the commands for which match returns true, as Reply
+// does. If several rules match a command, the one that was added first answers
+// it. match may be called from several goroutines at once and must not read
+// Stdin.
 func (f *Fake) ReplyFunc(match func(terminal.Command) bool, replies ...Reply) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rules = append(f.rules, &rule{match: match, replies: slices.Clone(replies)})
 }
 
-// Calls returns a copy of the commands so far, in the order in which they came.
+// Calls returns a copy of the calls so far, in their order.
 func (f *Fake) Calls() []Call {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,7 +142,7 @@ func (f *Fake) Closed() int {
 	return f.closed
 }
 
-// Open opens an executor, on Next too if there is one.
+// Open opens an executor, and one of Next if that is set.
 func (f *Fake) Open(ctx context.Context, task string) (terminal.Executor, error) {
 	if err := sleep(ctx, f.OpenDelay, nil); err != nil {
 		return nil, err
@@ -166,7 +167,7 @@ func (f *Fake) Open(ctx context.Context, task string) (terminal.Executor, error)
 	return scriptedExecutor{ex}, nil
 }
 
-// Check asks Next, and is nil where Next is nil or has no Check.
+// Check calls Next's Check. It returns nil if Next is nil or no Checker.
 func (f *Fake) Check(ctx context.Context) error {
 	if c, ok := f.Next.(terminal.Checker); ok {
 		return c.Check(ctx)
@@ -174,8 +175,8 @@ func (f *Fake) Check(ctx context.Context) error {
 	return nil
 }
 
-// Lacks lets [Run] skip what needs real processes, which is everything, where
-// Next is nil; otherwise it asks Next.
+// Lacks makes [Run] skip every subtest if Next is nil, because all of them need
+// processes. Otherwise it returns what Next lacks.
 func (f *Fake) Lacks(subtest string) string {
 	if f.Next == nil {
 		return "a Fake without Next runs no processes"
@@ -207,7 +208,8 @@ func (f *Fake) reply(cmd terminal.Command) (Reply, bool) {
 	return Reply{}, false
 }
 
-// record notes a call and makes its standard input be noted as it is read.
+// record records a call and replaces its Stdin by a reader that records what is
+// read from it.
 func (f *Fake) record(task string, cmd *terminal.Command) {
 	c := &Call{Task: task, Script: cmd.Script, Dir: cmd.Dir, Env: maps.Clone(cmd.Env), At: time.Now()}
 	f.mu.Lock()
@@ -232,11 +234,11 @@ func (s stdinRecorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fakeExecutor is what both kinds of executor have in common.
+// fakeExecutor is the common part of both kinds of executor.
 type fakeExecutor struct {
 	f     *Fake
 	task  string
-	next  terminal.Executor // nil: none
+	next  terminal.Executor // nil if there is none
 	ended chan struct{}     // closed by Close
 	once  *sync.Once
 }
@@ -289,20 +291,20 @@ func (e fakeExecutor) Close(ctx context.Context) error {
 	return e.f.CloseErr
 }
 
-// A wrappingExecutor has another one behind it.
+// A wrappingExecutor passes commands on to another executor.
 type wrappingExecutor struct{ fakeExecutor }
 
 // Unwrap returns the executor of Fake.Next.
 func (e wrappingExecutor) Unwrap() terminal.Executor { return e.next }
 
-// A scriptedExecutor has no processes, and tells the Terminal so: there is
-// nothing to look for and nothing to kill.
+// A scriptedExecutor has no processes. It implements Killer, so that a Terminal
+// does not run scripts that search for processes and kill them.
 type scriptedExecutor struct{ fakeExecutor }
 
-// Kill returns nil: there are no processes.
+// Kill returns nil, because there are no processes.
 func (scriptedExecutor) Kill(context.Context, string) error { return nil }
 
-// sleep waits for d, or until ctx or the executor ends.
+// sleep waits for d. It fails if ctx is done or the executor is closed before.
 func sleep(ctx context.Context, d time.Duration, ended <-chan struct{}) error {
 	select {
 	case <-ended:
@@ -326,8 +328,8 @@ func sleep(ctx context.Context, d time.Duration, ended <-chan struct{}) error {
 	}
 }
 
-// readAll reads a command's input to its end, or until ctx or the executor
-// ends; a reader that blocks is then left behind.
+// readAll reads r to its end. It fails if ctx is done or the executor is closed
+// before, and then leaves behind a goroutine that waits for a blocked reader.
 func readAll(ctx context.Context, r io.Reader, ended <-chan struct{}) error {
 	if r == nil {
 		return nil
@@ -335,7 +337,7 @@ func readAll(ctx context.Context, r io.Reader, ended <-chan struct{}) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(io.Discard, r)
+		_, _ = io.Copy(io.Discard, r)
 	}()
 	select {
 	case <-done:
@@ -349,6 +351,6 @@ func readAll(ctx context.Context, r io.Reader, ended <-chan struct{}) error {
 
 func write(w io.Writer, s string) {
 	if w != nil && s != "" {
-		io.Copy(w, bytes.NewReader([]byte(s)))
+		_, _ = io.Copy(w, bytes.NewReader([]byte(s)))
 	}
 }

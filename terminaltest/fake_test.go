@@ -16,7 +16,7 @@ import (
 	"github.com/terminal-go/terminal/terminaltest"
 )
 
-// open returns an executor of the fake, closed with the test.
+// open returns an executor of the fake that is closed with the test.
 func open(t *testing.T, f *terminaltest.Fake) terminal.Executor {
 	t.Helper()
 	ex, err := f.Open(t.Context(), "task")
@@ -25,7 +25,7 @@ func open(t *testing.T, f *terminaltest.Fake) terminal.Executor {
 	return ex
 }
 
-// execute runs a script and returns all that came of it.
+// execute runs a script and returns its exit code, its output and the error.
 func execute(t *testing.T, ex terminal.Executor, script string) (code int, stdout, stderr string, err error) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -33,7 +33,8 @@ func execute(t *testing.T, ex terminal.Executor, script string) (code int, stdou
 	return code, out.String(), errs.String(), err
 }
 
-func TestFakeAnswersAsItWasTold(t *testing.T) {
+// A reply is what the command writes and returns.
+func TestFakeReply(t *testing.T) {
 	var fake terminaltest.Fake
 	fake.Reply("go test ./...", terminaltest.Reply{Output: "FAIL\n", Stderr: "exit 1\n", ExitCode: 1})
 	code, out, errs, err := execute(t, open(t, &fake), "go test ./...")
@@ -43,7 +44,8 @@ func TestFakeAnswersAsItWasTold(t *testing.T) {
 	require.Equal(t, "exit 1\n", errs)
 }
 
-func TestFakeWithoutAReplyIs127AndSaysSo(t *testing.T) {
+// A command without a reply ends with code 127, and stderr says why.
+func TestFakeWithoutReply(t *testing.T) {
 	code, out, errs, err := execute(t, open(t, new(terminaltest.Fake)), "ls -l")
 	require.NoError(t, err)
 	require.Equal(t, 127, code)
@@ -52,7 +54,8 @@ func TestFakeWithoutAReplyIs127AndSaysSo(t *testing.T) {
 	require.Contains(t, errs, "ls -l")
 }
 
-func TestFakeUsesRepliesInOrderAndRepeatsTheLast(t *testing.T) {
+// Replies are used in order, and the last one is repeated.
+func TestFakeReplyOrder(t *testing.T) {
 	var fake terminaltest.Fake
 	fake.Reply("make", terminaltest.Reply{ExitCode: 2}, terminaltest.Reply{ExitCode: 1})
 	fake.Reply("make", terminaltest.Reply{})
@@ -64,7 +67,8 @@ func TestFakeUsesRepliesInOrderAndRepeatsTheLast(t *testing.T) {
 	}
 }
 
-func TestFakeMatchesTheFirstRule(t *testing.T) {
+// The first rule that matches a command answers it.
+func TestFakeFirstMatchingRule(t *testing.T) {
 	var fake terminaltest.Fake
 	git := func(c terminal.Command) bool { return strings.HasPrefix(c.Script, "git ") }
 	fake.ReplyFunc(git, terminaltest.Reply{Output: "git\n"})
@@ -78,7 +82,9 @@ func TestFakeMatchesTheFirstRule(t *testing.T) {
 	require.Zero(t, code)
 }
 
-func TestFakeRecordsCallsAndCountsExecutors(t *testing.T) {
+// Calls records each command with its input, and Opened and Closed count the
+// executors.
+func TestFakeCalls(t *testing.T) {
 	var fake terminaltest.Fake
 	fake.Reply("cat", terminaltest.Reply{})
 	term, err := terminal.New(terminal.Config{Backend: &fake, Env: map[string]string{"A": "1"}})
@@ -102,7 +108,8 @@ func TestFakeRecordsCallsAndCountsExecutors(t *testing.T) {
 	require.Equal(t, "1", fake.Calls()[0].Env["A"], "Calls must return a copy")
 }
 
-func TestFakeDelayEndsWithTheCommandsLimit(t *testing.T) {
+// A delay ends at the timeout of the command and keeps the output so far.
+func TestFakeDelayTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fake terminaltest.Fake
 		fake.Reply("slow", terminaltest.Reply{Output: "so far\n", Delay: time.Hour})
@@ -119,7 +126,8 @@ func TestFakeDelayEndsWithTheCommandsLimit(t *testing.T) {
 	})
 }
 
-func TestFakeDelayPasses(t *testing.T) {
+// OpenDelay and Delay pass in full.
+func TestFakeDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := terminaltest.Fake{OpenDelay: time.Minute}
 		fake.Reply("slow", terminaltest.Reply{Delay: time.Hour, ExitCode: 3})
@@ -131,7 +139,8 @@ func TestFakeDelayPasses(t *testing.T) {
 	})
 }
 
-func TestFakeCloseEndsADelay(t *testing.T) {
+// Close ends a delay with ErrClosed.
+func TestFakeCloseDuringDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fake terminaltest.Fake
 		fake.Reply("slow", terminaltest.Reply{Delay: time.Hour})
@@ -151,7 +160,7 @@ func TestFakeCloseEndsADelay(t *testing.T) {
 	})
 }
 
-func TestFakeOpenDelayEndsWithTheContext(t *testing.T) {
+func TestFakeOpenDelayContextDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := terminaltest.Fake{OpenDelay: time.Hour}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -162,7 +171,8 @@ func TestFakeOpenDelayEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestFakeReturnsTheErrorsItIsGiven(t *testing.T) {
+// OpenErr, Reply.Err and CloseErr are returned as they are.
+func TestFakeErrors(t *testing.T) {
 	errOpen, errExec, errClose := errors.New("open"), errors.New("exec"), errors.New("close")
 	_, err := (&terminaltest.Fake{OpenErr: errOpen}).Open(t.Context(), "task")
 	require.ErrorIs(t, err, errOpen)
@@ -176,7 +186,9 @@ func TestFakeReturnsTheErrorsItIsGiven(t *testing.T) {
 	require.Equal(t, 1, fake.Closed())
 }
 
-func TestFakeInjectsAFailureInFrontOfARealBackend(t *testing.T) {
+// In front of a real backend a reply injects a failure, and commands without a
+// reply run there.
+func TestFakeNextAfterFailure(t *testing.T) {
 	fake := terminaltest.Fake{Next: terminal.Local{}}
 	fake.Reply("echo real", terminaltest.Reply{Err: terminal.ErrGone}, terminaltest.Reply{Output: "first ", Next: true})
 	ex := open(t, &fake)
@@ -191,7 +203,7 @@ func TestFakeInjectsAFailureInFrontOfARealBackend(t *testing.T) {
 	require.Len(t, fake.Calls(), 3)
 }
 
-func TestFakeMayBeUsedFromManyGoroutines(t *testing.T) {
+func TestFakeConcurrentUse(t *testing.T) {
 	var fake terminaltest.Fake
 	ex := open(t, &fake)
 	var wg sync.WaitGroup
@@ -206,8 +218,9 @@ func TestFakeMayBeUsedFromManyGoroutines(t *testing.T) {
 	require.Len(t, fake.Calls(), 16)
 }
 
-// A backend without processes says so, and Run skips with the reason.
-func TestFakeWithoutNextIsLimited(t *testing.T) {
+// A Fake without Next has no processes and says so, so that Run skips with the
+// reason.
+func TestFakeLacks(t *testing.T) {
 	var fake terminaltest.Fake
 	require.NotEmpty(t, fake.Lacks("a command runs exactly once"))
 	fake.Next = terminal.Local{}

@@ -17,33 +17,34 @@ import (
 )
 
 const (
-	// patience bounds what should take a moment, on a loaded machine too.
+	// patience bounds an operation that takes a moment on an idle machine.
 	patience = 10 * time.Second
 
-	// grace bounds how long an ended command may take to return: the two
-	// seconds between TERM and KILL, time to look for what escaped, and as
-	// much again for a loaded machine.
+	// grace bounds how long a canceled command may take to return: the two
+	// seconds between TERM and KILL, time to search for detached processes,
+	// and as much again for a loaded machine.
 	grace = 7 * time.Second
 )
 
-// A lab is what one subtest works with: a backend, and inside its
-// environments a directory with a few tools.
+// A lab is the fixture of one subtest: a backend and, inside each of its
+// environments, a directory with a few scripts.
 //
-// In scripts, @D stands for that directory and @W for a random word.
+// In commands, @D stands for that directory and @W for a random word.
 //
-//	sh @D/nap NAME    writes its process id to @D/pid.NAME and sleeps for minutes
-//	sh @D/await FILE  waits until FILE exists, for a bounded time
-//	sh @D/alive       prints the NAMEs of naps that still run
-//	sh @D/gone        the same, once there are none or after a second
+//	sh @D/sleeper NAME  writes its process id to @D/pid.NAME and sleeps for minutes
+//	sh @D/await FILE    waits until FILE exists, for a bounded time
+//	sh @D/alive         prints the NAMEs of the sleepers that still run
+//	sh @D/gone          the same, once there are none or after a second
 type lab struct {
 	*testing.T
 	b    terminal.Backend
 	word string
 	dir  string
-	tick string // the naps' duration: it tells a nap from a later process of the same id
+	tick string // the sleepers' duration, which identifies one if its pid is reused
 }
 
 func newLab(t *testing.T, b terminal.Backend) *lab {
+	t.Helper()
 	word := strings.ToLower(rand.Text())
 	n, err := rand.Int(rand.Reader, big.NewInt(5000))
 	if err != nil {
@@ -53,7 +54,7 @@ func newLab(t *testing.T, b terminal.Backend) *lab {
 }
 
 const setUp = `mkdir -p @D && cd @D || exit 1
-cat >nap <<'EOF'
+cat >sleeper <<'EOF'
 echo $$ >@D/new.$1 && mv @D/new.$1 @D/pid.$1 && exec sleep @T
 EOF
 cat >await <<'EOF'
@@ -94,7 +95,7 @@ func (l *lab) text(script string) string {
 	return strings.NewReplacer("@D", l.dir, "@W", l.word, "@T", l.tick).Replace(script)
 }
 
-// An outcome is what an Exec came to.
+// An outcome is what an Exec returned, wrote and took.
 type outcome struct {
 	code int
 	out  string
@@ -102,8 +103,8 @@ type outcome struct {
 	took time.Duration
 }
 
-// executor opens a task on the backend itself, sets up the directory, and
-// cleans up after the subtest.
+// executor opens a task on the backend without a Terminal and sets up the
+// directory. When the subtest ends it removes the directory and closes.
 func (l *lab) executor(task string) terminal.Executor {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -122,15 +123,15 @@ func (l *lab) executor(task string) terminal.Executor {
 	return ex
 }
 
-// tidy removes what a subtest left in an environment. It does what it can:
-// the executor may be closed, or a broken one.
+// tidy removes what a subtest left in an environment, as far as possible: the
+// executor may be closed or broken.
 func (l *lab) tidy(ex terminal.Executor) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ex.Exec(ctx, terminal.Command{
+		_, _ = ex.Exec(ctx, terminal.Command{
 			Script: l.text(tearDown), Dir: "/", Env: map[string]string{terminal.RunIDEnv: strings.ToLower(rand.Text())},
 		})
 	}()
@@ -151,13 +152,13 @@ func (l *lab) close(ex terminal.Executor) {
 	})
 }
 
-// exec runs a script that is to end by itself, soon.
+// exec runs a script that must end by itself within patience.
 func (l *lab) exec(ex terminal.Executor, script string) outcome {
 	l.Helper()
 	return l.do(ex, terminal.Command{Script: script})
 }
 
-// do runs a command that is to end by itself, soon.
+// do runs a command that must end by itself within patience.
 func (l *lab) do(ex terminal.Executor, cmd terminal.Command) (o outcome) {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -167,9 +168,9 @@ func (l *lab) do(ex terminal.Executor, cmd terminal.Command) (o outcome) {
 	return o
 }
 
-// begin starts Exec as a Terminal would, with a run id, and returns a function
-// that waits for its outcome. Output is collected in that if cmd names no
-// writer; Dir is / if it names none.
+// begin starts Exec as a Terminal does, with a run ID, and returns a function
+// that waits for its outcome. If cmd has no Stdout, the outcome has the output.
+// If cmd has no Dir, it is /.
 func (l *lab) begin(ctx context.Context, ex terminal.Executor, cmd terminal.Command) (wait func() outcome) {
 	cmd.Script = l.text(cmd.Script)
 	if cmd.Dir == "" {
@@ -198,8 +199,7 @@ func (l *lab) begin(ctx context.Context, ex terminal.Executor, cmd terminal.Comm
 	}
 }
 
-// ended cancels a command once it has written "ready", and returns what Exec
-// came to.
+// ended cancels a command once it has written "ready" and returns its outcome.
 func (l *lab) ended(ex terminal.Executor, script string) outcome {
 	l.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -214,7 +214,7 @@ func (l *lab) ended(ex terminal.Executor, script string) outcome {
 	return o
 }
 
-// terminal makes a Terminal on the backend and sets up the directory in the
+// terminal returns a Terminal on the backend and sets up the directory in the
 // default task.
 func (l *lab) terminal(cfg terminal.Config) *terminal.Terminal {
 	l.Helper()
@@ -231,7 +231,7 @@ func (l *lab) terminal(cfg terminal.Config) *terminal.Terminal {
 	}
 	l.Cleanup(func() {
 		l.within(time.Minute, "cleaning up", func() {
-			term.Run(context.Background(), terminal.Request{Command: l.text(tearDown), Dir: "/"})
+			_, _ = term.Run(context.Background(), terminal.Request{Command: l.text(tearDown), Dir: "/"})
 			if err := term.Close(); err != nil {
 				l.Errorf("Close: %v", err)
 			}
@@ -244,7 +244,7 @@ func (l *lab) terminal(cfg terminal.Config) *terminal.Terminal {
 	return term
 }
 
-// run runs a request that is to end by itself, or at its own limit.
+// run runs a request that must end by itself or at its own timeout.
 func (l *lab) run(term *terminal.Terminal, req terminal.Request) (res terminal.Result, err error) {
 	l.Helper()
 	wait := l.start(context.Background(), term, req)
@@ -262,7 +262,7 @@ func (l *lab) sh(term *terminal.Terminal, command string) string {
 	return res.Output
 }
 
-// start starts Run and returns a function that waits for it.
+// start starts Run and returns a function that waits for its result.
 func (l *lab) start(ctx context.Context, term *terminal.Terminal, req terminal.Request) (wait func() (terminal.Result, error)) {
 	req.Command = l.text(req.Command)
 	req.Dir = l.text(req.Dir)
@@ -314,7 +314,7 @@ func (l *lab) await(r *recorder, text string) {
 	}
 }
 
-// gone checks from inside an environment that no nap is left.
+// gone checks from inside an environment that no sleeper is left.
 func (l *lab) gone(ex terminal.Executor) {
 	l.Helper()
 	o := l.exec(ex, "[ ! -f @D/gone ] || sh @D/gone")
@@ -323,7 +323,7 @@ func (l *lab) gone(ex terminal.Executor) {
 	}
 }
 
-// check compares the outcome of a command that is to end by itself.
+// check compares the outcome of a command with the exit code and output wanted.
 func (l *lab) check(what string, o outcome, code int, out string) {
 	l.Helper()
 	if o.err != nil || o.code != code || o.out != out {
@@ -332,7 +332,7 @@ func (l *lab) check(what string, o outcome, code int, out string) {
 	}
 }
 
-// brief quotes a text, in part if it is long.
+// brief quotes a text and shortens it if it is long.
 func brief(s string) string {
 	const most = 300
 	if len(s) <= most {
@@ -341,8 +341,8 @@ func brief(s string) string {
 	return fmt.Sprintf("%q… (%d bytes)", s[:most], len(s))
 }
 
-// A recorder keeps what is written to it and tells when there is more. It is
-// safe for concurrent use.
+// A recorder buffers what is written to it and signals each Write. It is safe
+// for concurrent use.
 type recorder struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer

@@ -7,12 +7,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// brokenEnv names the broken executor that a process of TestBrokenExecutors
-// is to test.
+// brokenEnv is the variable that names the broken executor for a child process
+// of TestBrokenExecutors.
 const brokenEnv = "TERMINALTEST_BROKEN"
 
-// TestMain looks for leaked goroutines, except in the processes that
-// TestBrokenExecutors starts: those leak because they are broken.
+// TestMain checks for leaked goroutines, except in the child processes of
+// TestBrokenExecutors, whose broken executors leak them.
 func TestMain(m *testing.M) {
 	if os.Getenv(brokenEnv) != "" {
 		os.Exit(m.Run())

@@ -8,7 +8,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// What a command leaves running.
+// Processes that a command leaves running.
 var backgroundTests = []subtest{
 	{name: "a background child does not hold the call", test: childHoldsNothing},
 	{name: "what a command leaves running lives on and may go on writing", test: childLives},
@@ -20,13 +20,13 @@ func childHoldsNothing(l *lab) {
 	ex := l.executor("task")
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
-	wait := l.begin(ctx, ex, terminal.Command{Script: "sh @D/nap a & sh @D/await @D/pid.a; echo started; exit 3"})
+	wait := l.begin(ctx, ex, terminal.Command{Script: "sh @D/sleeper a & sh @D/await @D/pid.a; echo started; exit 3"})
 	var o outcome
 	l.within(soon+grace, "Exec", func() { o = wait() })
 	l.check("Exec", o, 3, "started\n")
 
 	res, err := l.run(l.terminal(terminal.Config{}), terminal.Request{
-		Command: "sh @D/nap a & sh @D/await @D/pid.a; echo started; exit 3", Timeout: soon,
+		Command: "sh @D/sleeper a & sh @D/await @D/pid.a; echo started; exit 3", Timeout: soon,
 	})
 	if err != nil || res.ExitCode != 3 || res.Output != "started\n" {
 		l.Errorf("Run: code %d, error %v, output %q; want code 3, output %q", res.ExitCode, err, res.Output, "started\n")

@@ -17,7 +17,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// Files.
+// File transfers.
 var fileTests = []subtest{
 	{name: "a file is read back byte for byte as it was written", test: fileBytes},
 	{name: "a written file has the mode that was asked for and the owner of what commands make", test: fileMode},
@@ -35,7 +35,7 @@ var fileTests = []subtest{
 	{name: "files of a closed Terminal are ErrClosed", test: fileClosed},
 }
 
-// oddBytes are all there are, with none at the start that text begins with.
+// oddBytes returns all byte values, after a start that no text has.
 func oddBytes() []byte {
 	all := []byte{0, 0xff, '\r', '\n', 0}
 	for i := range 256 {
@@ -44,7 +44,7 @@ func oddBytes() []byte {
 	return append(all, "no newline at the end"...)
 }
 
-// read reads a file of the lab's directory that must be there.
+// read returns the content of a file in the lab's directory, which must exist.
 func (l *lab) read(term *terminal.Terminal, name string) string {
 	l.Helper()
 	var data []byte
@@ -56,7 +56,7 @@ func (l *lab) read(term *terminal.Terminal, name string) string {
 	return string(data)
 }
 
-// write writes a file into it.
+// write writes a file in the lab's directory.
 func (l *lab) write(term *terminal.Terminal, name, data string, perm fs.FileMode) {
 	l.Helper()
 	var err error
@@ -68,7 +68,8 @@ func (l *lab) write(term *terminal.Terminal, name, data string, perm fs.FileMode
 	}
 }
 
-// copied ends the subtest if a copy failed, or could not be tried.
+// copied ends the subtest if a copy failed, and skips it if copies are not
+// supported.
 func (l *lab) copied(what string, err error) {
 	l.Helper()
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -139,7 +140,7 @@ func fileMode(l *lab) {
 	}
 }
 
-// row returns mode, owner and group of a file, as a command sees them.
+// row returns mode, owner and group of a file as ls prints them.
 func (l *lab) row(term *terminal.Terminal, name string) [3]string {
 	l.Helper()
 	f := strings.Fields(l.sh(term, "ls -ldn "+name))
@@ -175,7 +176,7 @@ func fileAtomic(l *lab) {
 	l.write(term, "@D/sub/file", texts[0], 0o644)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// One command looks all the time, whether what it reads is of one kind.
+	// One command reads all the time and checks that it never sees a mixture.
 	wait := l.start(ctx, term, terminal.Request{Timeout: time.Minute, Command: `: >@D/looking; n=0
 while [ ! -e @D/stop ]; do
 	case $(tr -s ab <@D/sub/file) in a|b) n=$((n+1)) ;; *) echo torn; exit 1 ;; esac
@@ -212,7 +213,7 @@ func fileThroughLink(l *lab) {
 	}
 }
 
-// failure says what is wrong with an error about a file, "" if nothing is.
+// failure returns what is wrong with an error about a file, or "".
 func failure(err, want error) string {
 	var e *terminal.Error
 	var p *fs.PathError
@@ -298,7 +299,7 @@ func fileWithoutSize(l *lab) {
 	}
 }
 
-// someTime is long ago, to the second.
+// someTime is a time long ago, without a fraction of a second.
 var someTime = time.Unix(1_234_567_890, 0)
 
 func (l *lab) must(err error) {
@@ -336,7 +337,8 @@ func fileCopy(l *lab) {
 	}
 }
 
-// sameFile checks a file of this machine.
+// sameFile checks content, permissions and, unless zero, the time of a file on
+// the host.
 func (l *lab) sameFile(name, data string, perm fs.FileMode, changed time.Time) {
 	l.Helper()
 	got, err := os.ReadFile(name)
@@ -354,14 +356,14 @@ func (l *lab) sameFile(name, data string, perm fs.FileMode, changed time.Time) {
 	}
 }
 
-// oddNames are names of files that Unix has nothing against.
+// oddNames are valid names of files that shells and programs often mishandle.
 var oddNames = []string{
 	"plain", "-rf", "--help", "with space", " leading", "trailing ", "new\nline", "tab\t", `quote"'`, "$HOME `id`", `back\slash`, "*?[a]",
 	"..foo", "...", ".hidden", "é 😀", "not \xff\xfe UTF-8", "~", "#c", "a=b", longName,
 }
 
-// longName is as long as a name can be, but for what some layered file systems
-// keep for themselves.
+// longName is shorter than NAME_MAX (255), because some layered file systems
+// reserve a part of it.
 var longName = strings.Repeat("n", 240)
 
 func treeCopy(l *lab) {
@@ -396,8 +398,8 @@ func treeCopy(l *lab) {
 	}
 	l.must(os.Chmod(filepath.Join(src, "locked"), 0o555))
 	l.Cleanup(func() {
-		os.Chmod(filepath.Join(src, "locked"), 0o755)
-		os.Chmod(filepath.Join(back, "locked"), 0o755)
+		_ = os.Chmod(filepath.Join(src, "locked"), 0o755)
+		_ = os.Chmod(filepath.Join(back, "locked"), 0o755)
 		l.sh(term, "[ ! -d @D/tree ] || chmod -R u+w @D/tree")
 	})
 
@@ -478,7 +480,7 @@ func treeMerge(l *lab) {
 	l.copyFrom(term, "@D/tree", back)
 	l.sameFile(filepath.Join(back, "sub", "file"), "new", 0o600, time.Time{})
 	l.sameFile(filepath.Join(back, "sub", "mine"), "mine", 0o600, time.Time{})
-	// A directory of the environment is copied under any of its names.
+	// A directory may be named by any path that leads to it.
 	l.copyFrom(term, "@D/real/sub/..", filepath.Join(dir, "more"))
 	l.sameFile(filepath.Join(dir, "more", "sub", "file"), "new", 0o600, time.Time{})
 }
@@ -561,14 +563,14 @@ func fileCancelled(l *lab) {
 			l.Errorf("CopyTo: error %v, want context.Canceled", err)
 		}
 	})
-	// Where the file appears only as a whole, it is cancelled after that many looks.
+	// If the file appears only when it is complete, the loop ends by its count.
 	l.sh(term, "n=0; while [ $n -lt 60 ] && [ -z \"$(ls -A @D/sub)\" ]; do n=$((n+1)); sleep 0.02 2>/dev/null || sleep 1; done")
 	cancel()
 	l.within(2*grace, "CopyTo", wg.Wait)
 	if out := l.sh(term, "ls -A @D/sub"); out != "" {
 		l.Errorf("it left %q", out)
 	}
-	if _, err := term.ReadFile(ctx, "", l.text("@D/nap")); !errors.Is(err, context.Canceled) {
+	if _, err := term.ReadFile(ctx, "", l.text("@D/sleeper")); !errors.Is(err, context.Canceled) {
 		l.Errorf("ReadFile: error %v, want context.Canceled", err)
 	}
 	if s := term.Stats(); s.Created != 1 {

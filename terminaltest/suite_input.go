@@ -16,7 +16,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// What a command is given: standard input, variables, a directory.
+// The input of a command: standard input, variables, working directory.
 var inputTests = []subtest{
 	{name: "standard input is at end of file unless given", test: emptyStdin},
 	{name: "standard input is never the host's", test: hostStdin, alone: true},
@@ -93,7 +93,7 @@ func unreadStdin(l *lab) {
 	l.check("a reader without end", o, 5, "zzzzzzzzzz")
 }
 
-// endless is a reader that never stops.
+// endless is a reader without an end.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
@@ -188,11 +188,11 @@ func missingDir(l *lab) {
 }
 
 func fileAsDir(l *lab) {
-	badDir(l, l.dir+"/nap", syscall.ENOTDIR)
+	badDir(l, l.dir+"/sleeper", syscall.ENOTDIR)
 }
 
-// badDir runs commands in a directory that is none: they must be refused with
-// the cause, at once and without trying again.
+// badDir runs commands in a path that is no usable directory. They must fail at
+// once, with the cause and without a retry.
 func badDir(l *lab, dir string, cause error) {
 	l.Helper()
 	ex, term := l.executor("task"), l.terminal(terminal.Config{})
@@ -242,7 +242,7 @@ func vanishedDir(l *lab) {
 		l.Errorf("at first: output %q, notice %q", res.Output, res.Notice)
 	}
 	run(`rm -rf "$PWD" && rm -rf @D/a`, "")
-	if res := run("echo na[p]", ""); res.Output != "nap\n" || !strings.Contains(res.Notice, l.dir+"/a/b") {
+	if res := run("echo sleepe[r]", ""); res.Output != "sleeper\n" || !strings.Contains(res.Notice, l.dir+"/a/b") {
 		l.Errorf("after the directory vanished: output %q, notice %q; want to be in %s, and a notice that names what vanished",
 			res.Output, res.Notice, l.dir)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// Commands in the background.
+// Background jobs.
 var jobTests = []subtest{
 	{name: "a job is its whole script whatever that contains", test: jobScripts},
 	{name: "a job goes on after its start and keeps its log and its exit code", test: jobOutlives},
@@ -28,7 +28,7 @@ var jobTests = []subtest{
 	{name: "a job is found again by another Terminal on the same environment", test: jobFound},
 }
 
-// job starts a job that must start.
+// job starts a job and fails the subtest if that fails.
 func (l *lab) job(term *terminal.Terminal, req terminal.Request) (job *terminal.Job) {
 	l.Helper()
 	req.Command = l.text(req.Command)
@@ -40,7 +40,7 @@ func (l *lab) job(term *terminal.Terminal, req terminal.Request) (job *terminal.
 	return job
 }
 
-// wait waits for a job's end, and returns its code and its log.
+// wait waits for the end of a job and returns its exit code and its log.
 func (l *lab) wait(job *terminal.Job) (code int, log string) {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -54,8 +54,9 @@ func (l *lab) wait(job *terminal.Job) (code int, log string) {
 	return code, l.log(job)
 }
 
-// jobs returns what Jobs says of these. Where environments share a /tmp it may
-// know of others, which an earlier Terminal had in a task of the same name.
+// jobs returns the status of these jobs from Jobs. Environments that share a
+// /tmp may also list jobs that an earlier Terminal started in a task of the same
+// name.
 func (l *lab) jobs(term *terminal.Terminal, task string, jobs ...*terminal.Job) (mine []terminal.JobStatus) {
 	l.Helper()
 	all, err := term.Jobs(context.Background(), task)
@@ -161,8 +162,15 @@ func jobOutput(l *lab) {
 		want   string
 		next   int64
 	}{
-		{0, 100, text, 8}, {0, 2, "a", 1}, {1, 1, "é", 3}, {2, 100, "😀\n", 8}, {3, 4, "😀", 7},
-		{4, 100, "\n", 8}, {6, 100, "\n", 8}, {1, 5, "é", 3}, {8, 100, "", 8},
+		{0, 100, text, 8},
+		{0, 2, "a", 1},
+		{1, 1, "é", 3},
+		{2, 100, "😀\n", 8},
+		{3, 4, "😀", 7},
+		{4, 100, "\n", 8},
+		{6, 100, "\n", 8},
+		{1, 5, "é", 3},
+		{8, 100, "", 8},
 	} {
 		data, next, err := job.Output(ctx, c.offset, c.max)
 		if err != nil || string(data) != c.want || next != c.next {
@@ -224,8 +232,8 @@ func jobSignal(l *lab) {
 func jobKill(l *lab) {
 	term := l.terminal(terminal.Config{})
 	job := l.job(term, terminal.Request{
-		Command: "trap '' TERM HUP INT; sh @D/nap a & (sh @D/nap b >/dev/null 2>&1 &) & $(command -v nohup) sh @D/nap c >/dev/null 2>&1 & " +
-			"if command -v setsid >/dev/null; then setsid sh -c '(setsid sh @D/nap d </dev/null >/dev/null 2>&1 &) &'; else sh @D/nap d & fi; " +
+		Command: "trap '' TERM HUP INT; sh @D/sleeper a & (sh @D/sleeper b >/dev/null 2>&1 &) & $(command -v nohup) sh @D/sleeper c >/dev/null 2>&1 & " +
+			"if command -v setsid >/dev/null; then setsid sh -c '(setsid sh @D/sleeper d </dev/null >/dev/null 2>&1 &) &'; else sh @D/sleeper d & fi; " +
 			"for f in a b c d; do sh @D/await @D/pid.$f; done; echo up; wait; sleep 1000",
 		Ready: &terminal.Ready{LogPattern: "up"},
 	})
@@ -283,16 +291,16 @@ func jobSurvivors(l *lab) {
 	if res, err := l.run(term, terminal.Request{Command: "echo a; (exit 3)"}); err != nil || res.JobID != "" || res.Notice != "" {
 		l.Errorf("nothing left: error %v, %+v", err, res)
 	}
-	res, err := l.run(term, terminal.Request{Command: "sh @D/nap a & $(command -v nohup) sh @D/nap b >/dev/null 2>&1 & sh @D/await @D/pid.a; sh @D/await @D/pid.b; echo hi; exit 3"})
+	res, err := l.run(term, terminal.Request{Command: "sh @D/sleeper a & $(command -v nohup) sh @D/sleeper b >/dev/null 2>&1 & sh @D/await @D/pid.a; sh @D/await @D/pid.b; echo hi; exit 3"})
 	if err != nil || res.ExitCode != 3 || res.Output != "hi\n" || res.JobID == "" || res.LogPath == "" {
-		l.Fatalf("two naps left: error %v, %+v", err, res)
+		l.Fatalf("two processes left: error %v, %+v", err, res)
 	}
 	job, err := term.Job(ctx, "", res.JobID)
 	if err != nil {
 		l.Fatalf("Job: %v", err)
 	}
-	// One that is about to sleep is still the shell.
-	if log := l.log(job); strings.Count(log, "sleep "+l.tick+" ")+strings.Count(log, l.dir+"/nap ") != 2 {
+	// A process that is about to sleep may still be the shell.
+	if log := l.log(job); strings.Count(log, "sleep "+l.tick+" ")+strings.Count(log, l.dir+"/sleeper ") != 2 {
 		l.Errorf("the log does not name the two processes: %q", log)
 	}
 	if s, err := job.Status(ctx); err != nil || !s.Running {
@@ -350,14 +358,14 @@ func jobTasks(l *lab) {
 			l.Errorf("Job(%q): %v", id, err)
 		}
 	}
-	nap := l.job(term, terminal.Request{Task: "third", Command: "cd /; " + setUp + "\nsh @D/nap third & sh @D/await @D/pid.third; echo up; wait", Ready: &terminal.Ready{LogPattern: "up"}})
+	third := l.job(term, terminal.Request{Task: "third", Command: "cd /; " + setUp + "\nsh @D/sleeper third & sh @D/await @D/pid.third; echo up; wait", Ready: &terminal.Ready{LogPattern: "up"}})
 	if err := term.CloseTask(ctx, "third"); err != nil {
 		l.Errorf("CloseTask: %v", err)
 	}
 	if out := l.sh(term, "sh @D/gone"); out != "" {
 		l.Errorf("the job of a closed task still runs: %q", out)
 	}
-	if s, err := nap.Status(ctx); err == nil && s.Running || err != nil && !errors.Is(err, terminal.ErrUnknownJob) {
+	if s, err := third.Status(ctx); err == nil && s.Running || err != nil && !errors.Is(err, terminal.ErrUnknownJob) {
 		l.Errorf("Status of a job of a closed task: error %v, %+v", err, s)
 	}
 }

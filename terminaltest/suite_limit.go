@@ -8,7 +8,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// How a command is ended from outside.
+// How a command is ended by its context or by Kill.
 var limitTests = []subtest{
 	{name: "a command at its limit is 124, keeps its output, and leaves the environment usable", test: atLimit},
 	{name: "a cancelled command is 130, keeps its output, and leaves the environment usable", test: cancelled},
@@ -21,10 +21,10 @@ var limitTests = []subtest{
 }
 
 func atLimit(l *lab) {
-	const limit = 1500 * time.Millisecond // a busy machine needs a part of it to begin
+	const limit = 1500 * time.Millisecond // a busy machine needs part of it to start the command
 	term := l.terminal(terminal.Config{})
 	start := time.Now()
-	res, err := l.run(term, terminal.Request{Command: "echo x >@D/file; echo before; sh @D/nap a; echo after", Timeout: limit})
+	res, err := l.run(term, terminal.Request{Command: "echo x >@D/file; echo before; sh @D/sleeper a; echo after", Timeout: limit})
 	if took := time.Since(start); took < limit || took > limit+grace {
 		l.Errorf("it returned after %v, the limit is %v", took, limit)
 	}
@@ -44,7 +44,7 @@ func cancelled(l *lab) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var out recorder
-	wait := l.start(ctx, term, terminal.Request{Command: "echo x >@D/file; echo ready; sh @D/nap a; echo after", Stdout: &out})
+	wait := l.start(ctx, term, terminal.Request{Command: "echo x >@D/file; echo ready; sh @D/sleeper a; echo after", Stdout: &out})
 	l.await(&out, "ready\n")
 	cancel()
 	var res terminal.Result
@@ -63,7 +63,7 @@ func cancelled(l *lab) {
 
 func endsGroup(l *lab) {
 	ex := l.executor("task")
-	o := l.ended(ex, `sh @D/nap child & (sh @D/nap grandchild & wait) &
+	o := l.ended(ex, `sh @D/sleeper child & (sh @D/sleeper grandchild & wait) &
 sh @D/await @D/pid.child; sh @D/await @D/pid.grandchild; echo ready; wait`)
 	if !errors.Is(o.err, context.Canceled) {
 		l.Errorf("error %v, want that of the context", o.err)
@@ -73,7 +73,7 @@ sh @D/await @D/pid.child; sh @D/await @D/pid.grandchild; echo ready; wait`)
 
 func ignoresTerm(l *lab) {
 	ex := l.executor("task")
-	o := l.ended(ex, "trap '' TERM; sh @D/nap child & sh @D/await @D/pid.child; echo ready; exec sh @D/nap leader")
+	o := l.ended(ex, "trap '' TERM; sh @D/sleeper child & sh @D/await @D/pid.child; echo ready; exec sh @D/sleeper leader")
 	if !errors.Is(o.err, context.Canceled) {
 		l.Errorf("error %v, want that of the context", o.err)
 	}
@@ -89,11 +89,11 @@ n=0; while [ $n -lt 100 ]; do sleep 0.05 2>/dev/null || sleep 1; n=$((n+1)); don
 
 func leavesNothing(l *lab) {
 	term := l.terminal(terminal.Config{})
-	res, _ := l.run(term, terminal.Request{Timeout: time.Second, Command: `sh @D/nap plain &
-if command -v nohup >/dev/null; then nohup sh @D/nap nohup >/dev/null 2>&1 & fi
-( ( sh @D/nap fork & ) & )
-(trap '' TERM HUP INT; sh @D/nap deaf >/dev/null 2>&1 &)
-sh @D/nap last`})
+	res, _ := l.run(term, terminal.Request{Timeout: time.Second, Command: `sh @D/sleeper plain &
+if command -v nohup >/dev/null; then nohup sh @D/sleeper nohup >/dev/null 2>&1 & fi
+( ( sh @D/sleeper fork & ) & )
+(trap '' TERM HUP INT; sh @D/sleeper deaf >/dev/null 2>&1 &)
+sh @D/sleeper last`})
 	if res.Status != terminal.StatusTimeout {
 		l.Errorf("status %q, want timeout", res.Status)
 	}
@@ -110,15 +110,15 @@ func leavesNothingWithSetsid(l *lab) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var out recorder
-	wait := l.start(ctx, term, terminal.Request{Stdout: &out, Command: `setsid sh @D/nap a &
-(setsid sh @D/nap b >/dev/null 2>&1 </dev/null &)
-setsid sh -c 'setsid sh @D/nap c & setsid sh @D/nap d & exit' >/dev/null 2>&1
-(trap '' TERM HUP; setsid sh @D/nap e >/dev/null 2>&1 &)
+	wait := l.start(ctx, term, terminal.Request{Stdout: &out, Command: `setsid sh @D/sleeper a &
+(setsid sh @D/sleeper b >/dev/null 2>&1 </dev/null &)
+setsid sh -c 'setsid sh @D/sleeper c & setsid sh @D/sleeper d & exit' >/dev/null 2>&1
+(trap '' TERM HUP; setsid sh @D/sleeper e >/dev/null 2>&1 &)
 for n in a b c d e; do sh @D/await @D/pid.$n; done
-echo ready; sh @D/nap last`})
+echo ready; sh @D/sleeper last`})
 	l.await(&out, "ready\n")
 	cancel()
-	l.within(grace, "Run after its context was cancelled", func() { wait() })
+	l.within(grace, "Run after its context was cancelled", func() { _, _ = wait() })
 	if out := l.sh(term, "sh @D/gone"); out != "" {
 		l.Errorf("processes still run: %s", out)
 	}
@@ -126,15 +126,15 @@ echo ready; sh @D/nap last`})
 
 func sparesOthers(l *lab) {
 	term := l.terminal(terminal.Config{})
-	l.sh(term, "sh @D/nap old >/dev/null 2>&1 & sh @D/await @D/pid.old")
+	l.sh(term, "sh @D/sleeper old >/dev/null 2>&1 & sh @D/await @D/pid.old")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var out recorder
-	wait := l.start(ctx, term, terminal.Request{Stdout: &out, Command: "echo ready; sh @D/nap new"})
+	wait := l.start(ctx, term, terminal.Request{Stdout: &out, Command: "echo ready; sh @D/sleeper new"})
 	l.await(&out, "ready\n")
 	cancel()
-	l.within(grace, "Run after its context was cancelled", func() { wait() })
+	l.within(grace, "Run after its context was cancelled", func() { _, _ = wait() })
 	if out := l.sh(term, "sh @D/alive"); out != "old\n" {
-		l.Errorf("of the naps these are left: %q, want %q", out, "old\n")
+		l.Errorf("processes left: %q, want %q", out, "old\n")
 	}
 }

@@ -138,7 +138,7 @@ func validOutput(l *lab) {
 	}
 }
 
-// pause is there to make two writes of one, and nothing depends on its length.
+// pause separates two writes. Nothing depends on its length.
 const pause = "{ sleep 0.05 2>/dev/null || sleep 1; }"
 
 func largeOutput(l *lab) {
@@ -157,7 +157,7 @@ func largeOutput(l *lab) {
 	}
 }
 
-// counter counts what is written to it.
+// counter counts the bytes written to it.
 type counter struct{ n atomic.Int64 }
 
 func (c *counter) Write(p []byte) (int, error) {
@@ -167,7 +167,7 @@ func (c *counter) Write(p []byte) (int, error) {
 
 func tailOfOutput(l *lab) {
 	const size = 300000
-	script := "sh @D/nap held & sh @D/await @D/pid.held; head -c " + itoa(size) + ` /dev/zero | tr '\000' z; printf END; exit 3`
+	script := "sh @D/sleeper held & sh @D/await @D/pid.held; head -c " + itoa(size) + ` /dev/zero | tr '\000' z; printf END; exit 3`
 	o := l.exec(l.executor("task"), script)
 	if o.code != 3 || o.err != nil {
 		l.Errorf("code %d, error %v; want 3", o.code, o.err)
@@ -177,7 +177,7 @@ func tailOfOutput(l *lab) {
 	}
 }
 
-// boundedMemory lets other subtests have their share: its own command writes
+// boundedMemory allows for the memory of parallel subtests: its command writes
 // several times the bound.
 func boundedMemory(l *lab) {
 	const bound = 96 << 20

@@ -8,7 +8,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// How a script is run, and what its end means.
+// Scripts: how they are run and what their exit codes mean.
 var scriptTests = []subtest{
 	{name: "a non-zero exit code is a result and not an error", test: exitCodes},
 	{name: "a command killed by signal n exits with 128+n", test: signalCodes},
@@ -53,7 +53,7 @@ func notFoundCodes(l *lab) {
 		"no-such-program-@W":      127,
 		"exec no-such-program-@W": 127,
 		"@D/no-such-program":      127,
-		"@D/nap":                  126, // has no x bit
+		"@D/sleeper":              126, // has no x bit
 		"@D":                      126,
 	} {
 		if o := l.exec(ex, script); o.err != nil || o.code != code || o.out == "" {
@@ -94,7 +94,8 @@ func anyScript(l *lab) {
 	} {
 		l.check(brief(c.script), l.exec(ex, c.script), 0, c.want)
 	}
-	// Shells differ in what a last backslash means, but nothing may follow it.
+	// Shells differ in the meaning of a trailing backslash, but nothing may be
+	// appended to the script.
 	if o := l.exec(ex, `echo a\`); o.err != nil || o.code != 0 || o.out != "a\\\n" && o.out != "a\n" {
 		l.Errorf("a trailing backslash: code %d, error %v, output %q", o.code, o.err, o.out)
 	}
@@ -107,8 +108,8 @@ func dashScript(l *lab) {
 	l.check("--", l.exec(ex, "-- 2>/dev/null; echo $?"), 0, "127\n")
 }
 
-// longScript gives an Executor a length that any argument list can take; what
-// is longer reaches it on standard input, which is the Terminal's doing.
+// longScript passes a script of 40 KiB, which fits an argument list, to the
+// Executor. A Terminal passes longer ones on standard input.
 func longScript(l *lab) {
 	const line = ": '0123456789 \"$x\" \\'\n"
 	lines := func(size int) string { return strings.Repeat(line, size/len(line)) + "cat; echo end" }
@@ -142,13 +143,13 @@ func runsOnce(l *lab) {
 	l.check("exit 0", l.exec(ex, "echo x >>@D/zero"), 0, "")
 	l.check("exit 1", l.exec(ex, "echo x >>@D/one; exit 1"), 1, "")
 	l.exec(ex, "echo x >>@D/killed; kill -KILL $$")
-	l.ended(ex, "echo x >>@D/ended; echo ready; exec sh @D/nap ended")
+	l.ended(ex, "echo x >>@D/ended; echo ready; exec sh @D/sleeper ended")
 	l.check("log", l.exec(ex, "cat @D/zero; echo; cat @D/one; echo; cat @D/killed; echo; cat @D/ended"), 0, "x\n\nx\n\nx\n\nx\n")
 
 	term := l.terminal(terminal.Config{})
-	l.run(term, terminal.Request{Command: "echo x >>@D/t.zero"})
-	l.run(term, terminal.Request{Command: "echo x >>@D/t.one; exit 1"})
-	l.run(term, terminal.Request{Command: "echo x >>@D/t.limit; exec sh @D/nap limit", Timeout: 1500 * time.Millisecond})
+	_, _ = l.run(term, terminal.Request{Command: "echo x >>@D/t.zero"})
+	_, _ = l.run(term, terminal.Request{Command: "echo x >>@D/t.one; exit 1"})
+	_, _ = l.run(term, terminal.Request{Command: "echo x >>@D/t.limit; exec sh @D/sleeper limit", Timeout: 1500 * time.Millisecond})
 	const log = "cat @D/t.zero; echo; cat @D/t.one; echo; cat @D/t.limit"
 	if out := l.sh(term, log); out != "x\n\nx\n\nx\n" {
 		l.Errorf("the log says %q", out)

@@ -11,7 +11,7 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// Tasks, executors and their ends.
+// The lifetimes of tasks and executors.
 var taskTests = []subtest{
 	{name: "commands of one task run in parallel", test: parallelCommands},
 	{name: "files stay from one command of a task to the next", test: filesStay},
@@ -70,7 +70,7 @@ func noShellState(l *lab) {
 	}
 }
 
-// opens counts what is opened and closed on a Backend.
+// opens counts the executors that are opened and closed on a Backend.
 type opens struct {
 	terminal.Backend
 	mu     sync.Mutex
@@ -102,7 +102,7 @@ func executorEach(l *lab) {
 
 func othersStay(l *lab) {
 	a, b := l.executor("a"), l.executor("b")
-	l.check("leave a nap", l.exec(b, "sh @D/nap old >/dev/null 2>&1 & sh @D/await @D/pid.old"), 0, "")
+	l.check("leave a nap", l.exec(b, "sh @D/sleeper old >/dev/null 2>&1 & sh @D/await @D/pid.old"), 0, "")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var out recorder
@@ -118,7 +118,7 @@ func othersStay(l *lab) {
 func closeTask(l *lab) {
 	term := l.terminal(terminal.Config{})
 	var out recorder
-	wait := l.start(context.Background(), term, terminal.Request{Stdout: &out, Command: "echo ready; sh @D/nap a"})
+	wait := l.start(context.Background(), term, terminal.Request{Stdout: &out, Command: "echo ready; sh @D/sleeper a"})
 	l.await(&out, "ready\n")
 	l.within(patience, "CloseTask", func() {
 		if err := term.CloseTask(context.Background(), "default"); err != nil {
@@ -137,7 +137,7 @@ func closeTask(l *lab) {
 	}
 }
 
-// closed checks that a Run was ended by closing.
+// closed checks that a Run ended because its task or Terminal was closed.
 func (l *lab) closed(wait func() (terminal.Result, error)) {
 	l.Helper()
 	var res terminal.Result
@@ -151,12 +151,12 @@ func (l *lab) closed(wait func() (terminal.Result, error)) {
 func closeTerminal(l *lab) {
 	watcher := l.executor("watcher")
 	term := l.terminal(terminal.Config{})
-	l.sh(term, "sh @D/nap old >/dev/null 2>&1 & sh @D/await @D/pid.old")
+	l.sh(term, "sh @D/sleeper old >/dev/null 2>&1 & sh @D/await @D/pid.old")
 	if res, _ := l.run(term, terminal.Request{Command: "command -v setsid"}); res.ExitCode == 0 {
-		l.sh(term, "(setsid sh @D/nap far >/dev/null 2>&1 &); sh @D/await @D/pid.far")
+		l.sh(term, "(setsid sh @D/sleeper far >/dev/null 2>&1 &); sh @D/await @D/pid.far")
 	}
 	var out recorder
-	wait := l.start(context.Background(), term, terminal.Request{Stdout: &out, Command: "echo ready; sh @D/nap a"})
+	wait := l.start(context.Background(), term, terminal.Request{Stdout: &out, Command: "echo ready; sh @D/sleeper a"})
 	l.await(&out, "ready\n")
 	l.within(patience, "Close", func() {
 		if err := term.Close(); err != nil {
@@ -191,7 +191,7 @@ func closeTwice(l *lab) {
 func closeDuringExec(l *lab) {
 	watcher, ex := l.executor("watcher"), l.executor("task")
 	var out recorder
-	wait := l.begin(context.Background(), ex, terminal.Command{Script: "echo ready; sh @D/nap a", Stdout: &out, Stderr: &out})
+	wait := l.begin(context.Background(), ex, terminal.Command{Script: "echo ready; sh @D/sleeper a", Stdout: &out, Stderr: &out})
 	l.await(&out, "ready\n")
 	l.close(ex)
 	var o outcome
@@ -204,9 +204,9 @@ func closeDuringExec(l *lab) {
 
 func closeSurvivors(l *lab) {
 	watcher, ex := l.executor("watcher"), l.executor("task")
-	o := l.exec(ex, `sh @D/nap plain >/dev/null 2>&1 &
-sh @D/nap holds-the-output &
-(trap '' TERM HUP; sh @D/nap deaf >/dev/null 2>&1 &)
+	o := l.exec(ex, `sh @D/sleeper plain >/dev/null 2>&1 &
+sh @D/sleeper holds-the-output &
+(trap '' TERM HUP; sh @D/sleeper deaf >/dev/null 2>&1 &)
 for n in plain holds-the-output deaf; do sh @D/await @D/pid.$n; done; echo left`)
 	l.check("the command", o, 0, "left\n")
 	l.check("afterwards", l.exec(ex, "sh @D/alive"), 0, "deaf\nholds-the-output\nplain\n")

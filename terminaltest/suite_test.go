@@ -7,14 +7,15 @@ import (
 	"github.com/terminal-go/terminal/terminaltest"
 )
 
-func TestLocalHoldsTheContract(t *testing.T) {
+func TestLocalConformance(t *testing.T) {
 	terminaltest.Run(t, func(*testing.T) terminal.Backend { return terminal.Local{} })
 }
 
-func TestFakeInFrontOfLocalHoldsTheContract(t *testing.T) {
+func TestFakeNextConformance(t *testing.T) {
 	terminaltest.Run(t, func(*testing.T) terminal.Backend { return &terminaltest.Fake{Next: terminal.Local{}} })
 }
 
-func TestLocalHoldsTheContractWithAPlainSh(t *testing.T) {
+// The contract holds with sh in place of bash.
+func TestLocalPlainShConformance(t *testing.T) {
 	terminaltest.Run(t, func(*testing.T) terminal.Backend { return terminal.Local{Shell: "sh"} })
 }

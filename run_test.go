@@ -1,3 +1,5 @@
+// Tests of Run: the working directory, and many tasks at once.
+
 package terminal
 
 import (
@@ -6,21 +8,26 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/terminal-go/terminal/internal/spawn"
 )
 
-// dirs is a Backend whose environments have the directories that are true.
+// dirs is a Backend whose environments have the directories that are true in
+// have.
 type dirs struct {
 	stub
 	have map[string]bool
-	ran  []string // the directories that commands ran in
+	ran  []string // the directories in which commands ran
 }
 
 func newDirs(have ...string) *dirs {
@@ -112,16 +119,17 @@ func (e errorList) Error() string { return fmt.Sprint([]error(e)) }
 // that the Terminal brought about.
 var causes = map[string]error{
 	"a list":                  errorList{io.EOF},
-	"a value that has a list": marked{errorList{io.EOF}, io.EOF},
+	"a value that has a list": spawn.Mark(errorList{io.EOF}, io.EOF),
 	"nil":                     nil,
 	"ErrTimeout":              ErrTimeout,
 	"ErrClosed":               ErrClosed,
-	"another call's":          &stopCause{ErrClosed},
+	"another call's":          &stop{ErrClosed},
 }
 
 // cancelling returns a Backend whose first Exec of a script with that word cancels
 // with the cause and returns it, and the context that it cancels.
 func cancelling(t *testing.T, word string, cause error) (*stub, context.Context) {
+	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { cancel(nil) })
 	var done atomic.Bool
@@ -161,7 +169,7 @@ func TestCancelCause(t *testing.T) {
 			cancelled(err)
 			assert.Equal(t, StatusCancelled, res.Status)
 
-			term, ctx = terminal("tj_follow")
+			term, ctx = terminal("job_follow")
 			_, err = term.Start(ctx, Request{Command: "x", Ready: &Ready{LogPattern: "never"}})
 			cancelled(err)
 			_, err = term.Start(ctx, Request{Command: "x"})
@@ -220,4 +228,41 @@ func TestEndedByTerminal(t *testing.T) {
 			assert.Equal(t, tc.status, res.Status)
 		})
 	}
+}
+
+// A thousand tasks at once leave no file descriptor and no child process after
+// Close.
+func TestRunThousandTasksConcurrently(t *testing.T) {
+	term := newTerminal(t, Config{Timeout: 5 * time.Minute})
+	_, err := term.Run(t.Context(), Request{Command: "true"})
+	require.NoError(t, err)
+	before := descriptors(t)
+	var group sync.WaitGroup
+	var failed atomic.Int64
+	for i := range 1000 {
+		group.Go(func() {
+			res, err := term.Run(t.Context(), Request{Command: "true", Task: string(rune('a'+i%26)) + time.Duration(i).String()})
+			if err != nil || res.ExitCode != 0 {
+				failed.Add(1)
+				t.Logf("task %d: %v, code %d", i, err, res.ExitCode)
+			}
+		})
+	}
+	group.Wait()
+	require.Zero(t, failed.Load())
+	require.NoError(t, term.Close())
+	require.LessOrEqual(t, descriptors(t), before)
+	children, err := os.ReadFile("/proc/thread-self/children")
+	if err == nil {
+		require.Empty(t, string(children), "children or zombies left")
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("no /proc/self/fd to count descriptors in: ", err)
+	}
+	return len(names)
 }

@@ -1,5 +1,7 @@
 //go:build linux && !terminal_nomodal
 
+// Tests of the Modal backend against a fake service.
+
 package terminal_test
 
 import (
@@ -29,8 +31,8 @@ import (
 	"github.com/terminal-go/terminal/terminaltest"
 )
 
-// fakeModal starts a fake and returns a backend on it. At the end it looks
-// whether anything is left there.
+// fakeModal starts a fake service and returns it with a backend on it. When the
+// test ends it asserts that no sandbox and no process is left.
 func fakeModal(t *testing.T, opt modalfake.Options) (*modalfake.Server, terminal.Modal) {
 	t.Helper()
 	s, err := modalfake.Start(opt)
@@ -54,8 +56,8 @@ func TestModalConformance(t *testing.T) {
 	})
 }
 
-// TestModalLive runs on the real service, with the person's own credentials
-// and at their cost.
+// TestModalLive runs the suite on the real service, with the credentials and at
+// the cost of whoever runs it.
 func TestModalLive(t *testing.T) {
 	if os.Getenv("TERMINAL_TEST_MODAL") != "live" {
 		t.Skip("set TERMINAL_TEST_MODAL=live to run on Modal itself")
@@ -65,7 +67,7 @@ func TestModalLive(t *testing.T) {
 	terminaltest.Run(t, func(*testing.T) terminal.Backend { return m })
 }
 
-// modalTerminal is a Terminal on a fake of its own, closed at the end.
+// modalTerminal returns a Terminal on a fake service of its own.
 func modalTerminal(t *testing.T, opt modalfake.Options, cfg terminal.Config) (*modalfake.Server, *terminal.Terminal) {
 	t.Helper()
 	s, m := fakeModal(t, opt)
@@ -80,7 +82,8 @@ func modalTerminal(t *testing.T, opt modalfake.Options, cfg terminal.Config) (*m
 	return s, term
 }
 
-func TestModalCommandCostsTwoCalls(t *testing.T) {
+// A command costs at most two calls to the service.
+func TestModalRunMakesTwoCalls(t *testing.T) {
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "true")
 	before := s.Stats().Calls()
@@ -91,7 +94,8 @@ func TestModalCommandCostsTwoCalls(t *testing.T) {
 	require.LessOrEqual(t, s.Stats().Calls()-before, int64(2*n))
 }
 
-func TestModalEndsACommandAndKeepsTheSandbox(t *testing.T) {
+// A timeout kills the command and keeps the sandbox with its files.
+func TestModalTimeoutKeepsSandbox(t *testing.T) {
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "echo kept >$HOME/file")
 	start := time.Now()
@@ -103,8 +107,10 @@ func TestModalEndsACommandAndKeepsTheSandbox(t *testing.T) {
 	require.EqualValues(t, 1, s.Stats().Created)
 }
 
+// If the sandbox ended between two commands, the next one runs in a new
+// sandbox, or fails with ErrGone if it may have run already.
 func TestModalSandboxDiesBetweenCommands(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel() // waits most of the time
 	for _, ended := range []codes.Code{codes.OK, codes.NotFound, codes.Unavailable} {
 		t.Run(ended.String(), func(t *testing.T) {
 			s, term := modalTerminal(t, modalfake.Options{Ended: ended}, terminal.Config{})
@@ -112,7 +118,7 @@ func TestModalSandboxDiesBetweenCommands(t *testing.T) {
 			require.NoError(t, s.EndAll())
 			start := time.Now()
 			res, err := term.Run(t.Context(), terminal.Request{Command: "echo again"})
-			if ended == codes.Unavailable { // it cannot be known whether the command got there
+			if ended == codes.Unavailable { // the command may have arrived
 				require.ErrorIs(t, err, terminal.ErrGone)
 				res, err = term.Run(t.Context(), terminal.Request{Command: "echo again"})
 			} else {
@@ -126,7 +132,8 @@ func TestModalSandboxDiesBetweenCommands(t *testing.T) {
 	}
 }
 
-func TestModalSandboxDiesDuringACommand(t *testing.T) {
+// A command whose sandbox ends is reported as gone and not repeated.
+func TestModalSandboxDiesDuringCommand(t *testing.T) {
 	for _, ended := range []codes.Code{codes.OK, codes.NotFound, codes.Unavailable} {
 		t.Run(ended.String(), func(t *testing.T) {
 			s, term := modalTerminal(t, modalfake.Options{Ended: ended}, terminal.Config{})
@@ -175,7 +182,9 @@ func TestModalCheck(t *testing.T) {
 	require.ErrorContains(t, err, "no usable answer")
 }
 
-func TestModalWithItsOwnClient(t *testing.T) {
+// Without Modal.Client the backend makes a client from the variables that the
+// SDK reads.
+func TestModalClientFromEnv(t *testing.T) {
 	s, _ := fakeModal(t, modalfake.Options{})
 	for _, kv := range s.Environ() {
 		name, value, _ := strings.Cut(kv, "=")
@@ -190,7 +199,8 @@ func TestModalWithItsOwnClient(t *testing.T) {
 	require.NoError(t, term.Close())
 }
 
-func TestModalRefusals(t *testing.T) {
+// Open names the setting at fault and creates no sandbox.
+func TestModalOpenInvalidConfig(t *testing.T) {
 	opt := modalfake.Options{Images: map[string]modalfake.Build{
 		"broken": {Duration: 10 * time.Millisecond, Log: []string{"Step 1/1", "no space left on device"}, Fail: "build failed"},
 		"slow":   {Duration: time.Hour},
@@ -222,7 +232,8 @@ func TestModalRefusals(t *testing.T) {
 	}
 }
 
-func TestModalShowsTheLogOfAFailedBuild(t *testing.T) {
+// A failed image build is reported with its log.
+func TestModalOpenBuildFailsShowsLog(t *testing.T) {
 	s, _ := fakeModal(t, modalfake.Options{Images: map[string]modalfake.Build{
 		"broken": {Duration: 10 * time.Millisecond, Log: []string{"Step 1/1", "no space left on device"}, Fail: "build failed"},
 	}})
@@ -235,8 +246,10 @@ func TestModalShowsTheLogOfAFailedBuild(t *testing.T) {
 	require.ErrorContains(t, err, "no space left on device")
 }
 
-func TestModalQuotaIsWaitedFor(t *testing.T) {
-	t.Parallel() // it mostly waits
+// If the quota is used up, Open waits for a sandbox to end, within the limit of
+// the call.
+func TestModalOpenWaitsForQuota(t *testing.T) {
+	t.Parallel() // waits most of the time
 	s, term := modalTerminal(t, modalfake.Options{MaxSandboxes: 1}, terminal.Config{Timeout: 8 * time.Second})
 	run(t, term, "true")
 	_, err := term.Run(t.Context(), terminal.Request{Command: "true", Task: "other", Timeout: 100 * time.Millisecond})
@@ -249,7 +262,8 @@ func TestModalQuotaIsWaitedFor(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestModalTerminatesWhatDeadOwnersLeft(t *testing.T) {
+// Open terminates sandboxes whose owner, a process of this machine, is dead.
+func TestModalSweepDeadOwners(t *testing.T) {
 	s, m := fakeModal(t, modalfake.Options{})
 	ex, err := m.Open(t.Context(), "left")
 	require.NoError(t, err)
@@ -262,7 +276,7 @@ func TestModalTerminatesWhatDeadOwnersLeft(t *testing.T) {
 		tags, err := sb.GetTags(t.Context(), nil)
 		require.NoError(t, err)
 		require.Equal(t, "left", tags[terminal.ModalTagPrefix+"task"])
-		tags[terminal.ModalTagPrefix+"owner"] = "4194304.1" // no process has this number
+		tags[terminal.ModalTagPrefix+"owner"] = "4194304.1" // above the largest pid of Linux
 		require.NoError(t, sb.SetTags(t.Context(), tags, nil))
 	}
 	again, err := m.Open(t.Context(), "new")
@@ -273,7 +287,7 @@ func TestModalTerminatesWhatDeadOwnersLeft(t *testing.T) {
 	require.NoError(t, ex.Close(t.Context()))
 }
 
-func TestModalHundredAtOnce(t *testing.T) {
+func TestModalHundredTasksConcurrently(t *testing.T) {
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	var all sync.WaitGroup
 	for i := range 100 {
@@ -287,7 +301,8 @@ func TestModalHundredAtOnce(t *testing.T) {
 	require.EqualValues(t, 100, s.Stats().Created)
 }
 
-func TestModalMuchOutputCostsLittleMemory(t *testing.T) {
+// Output beyond MaxOutput is discarded as it arrives.
+func TestModalLargeOutputBoundedMemory(t *testing.T) {
 	_, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "true")
 	var before, after runtime.MemStats
@@ -298,12 +313,13 @@ func TestModalMuchOutputCostsLittleMemory(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	require.Len(t, res.Output, 50_000)
 	require.InDelta(t, 200<<20-50_000, res.Omitted, 1000)
-	// The stream's window, 64 MiB, is in it twice: in the SDK and in the fake.
+	// The stream window of 64 MiB counts twice: in the SDK and in the fake.
 	require.Less(t, int64(after.HeapSys)-int64(before.HeapSys), int64(160<<20))
 }
 
-func TestModalSilentNetworkIsBounded(t *testing.T) {
-	t.Parallel() // it mostly waits
+// A network that drops everything cannot hold a call much beyond its limit.
+func TestModalNetworkSilent(t *testing.T) {
+	t.Parallel() // waits most of the time
 	s, term := modalTerminal(t, modalfake.Options{}, terminal.Config{})
 	run(t, term, "true")
 	thaw := s.Router.Freeze()
@@ -315,9 +331,8 @@ func TestModalSilentNetworkIsBounded(t *testing.T) {
 	require.Equal(t, "back\n", run(t, term, "echo back").Output)
 }
 
-// TestModalFaultMatrix lets everything go wrong with each call once: whatever
-// happens, the command does not run twice, nothing is left, and the time is
-// bounded.
+// TestModalFaultMatrix injects each fault into each method once. Whatever
+// happens, no command runs twice, no sandbox is left, and the time is bounded.
 func TestModalFaultMatrix(t *testing.T) {
 	methods := []string{
 		"AuthTokenGet", "EnvironmentGetOrCreate", "AppGetOrCreate", "ImageGetOrCreate", "SandboxCreateV2", "SandboxListV2", "SandboxWaitV2",
@@ -370,12 +385,14 @@ func TestModalFaultMatrix(t *testing.T) {
 	}
 }
 
-func TestModalCopiesAGigabyteInBoundedMemory(t *testing.T) {
+func TestModalCopyGigabyteBoundedMemory(t *testing.T) {
 	_, m := fakeModal(t, modalfake.Options{})
 	copyLarge(t, terminal.Config{Backend: m}, mostModalGrowth)
 }
 
-func TestModalSendsLargeFilesThroughTheSDK(t *testing.T) {
+// Large files are written through the file system calls of the SDK, with the
+// same result as without them.
+func TestModalLargeFilesUseSDK(t *testing.T) {
 	for _, without := range []bool{false, true} {
 		s, term := modalTerminal(t, modalfake.Options{NoFSTools: without}, terminal.Config{})
 		dir := t.TempDir()
@@ -408,7 +425,9 @@ func TestModalSendsLargeFilesThroughTheSDK(t *testing.T) {
 	}
 }
 
-func TestModalUploadThatIsEnded(t *testing.T) {
+// An upload ends soon after its context, its task or its sandbox, and leaves no
+// partial file.
+func TestModalUploadInterrupted(t *testing.T) {
 	for name, end := range map[string]func(s *modalfake.Server, term *terminal.Terminal, cancel func()){
 		"cancelled": func(_ *modalfake.Server, _ *terminal.Terminal, cancel func()) { cancel() },
 		"closed": func(_ *modalfake.Server, term *terminal.Terminal, _ func()) {

@@ -1,5 +1,7 @@
 //go:build !terminal_nodocker
 
+// Tests of locating a Docker daemon that need Linux system calls.
+
 package terminal_test
 
 import (
@@ -17,9 +19,9 @@ import (
 	"github.com/terminal-go/terminal/internal/fakedocker"
 )
 
-// A thread that gives its file system uid away may connect no more than that
-// user, also where the tests run as root.
-func TestDockerWithoutPermission(t *testing.T) {
+// The test thread gives up its file system uid, so that connecting is refused
+// even if the tests run as root.
+func TestDockerCheckWithoutPermission(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to become somebody else")
 	}
@@ -36,8 +38,9 @@ func TestDockerWithoutPermission(t *testing.T) {
 	isUnavailable(t, <-checked, "no permission", socket, "DOCKER_HOST", "group")
 }
 
-// A namespace of its own hides the default socket, which this machine may have.
-func TestDockerFindsPodman(t *testing.T) {
+// The test runs itself in a mount namespace that hides the default socket of
+// this machine.
+func TestDockerCheckFindsPodmanSocket(t *testing.T) {
 	const inside = "TERMINAL_TEST_PODMAN"
 	if os.Getenv(inside) != "" {
 		config := dockerConfig(t)
@@ -53,9 +56,9 @@ func TestDockerFindsPodman(t *testing.T) {
 	if out, err := exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/run").CombinedOutput(); err != nil {
 		t.Skipf("no mount namespace: %v: %s", err, out)
 	}
-	cmd := exec.Command("unshare", "-rm", "sh", "-c", `mount -t tmpfs none /run && exec "$0" -test.v -test.run '^TestDockerFindsPodman$'`, os.Args[0])
+	cmd := exec.Command("unshare", "-rm", "sh", "-c", `mount -t tmpfs none /run && exec "$0" -test.v -test.run '^TestDockerCheckFindsPodmanSocket$'`, os.Args[0])
 	cmd.Env = append(os.Environ(), inside+"=1")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	assert.Contains(t, string(out), "--- PASS: TestDockerFindsPodman")
+	assert.Contains(t, string(out), "--- PASS: TestDockerCheckFindsPodmanSocket")
 }

@@ -1,5 +1,8 @@
 //go:build !terminal_nodocker
 
+// Tests of the Docker backend with faults between it and the daemon, and with
+// invalid settings.
+
 package terminal_test
 
 import (
@@ -22,11 +25,11 @@ import (
 	"github.com/terminal-go/terminal/internal/testimage"
 )
 
-// faultBound is how long a call may take beyond its limit where the daemon
-// does not answer any more: to end the command, and to find out that it cannot.
+// faultBound is how long a call may take beyond its limit if the daemon stops
+// answering: time to try to kill the command and to give up.
 const faultBound = 20 * time.Second
 
-// front is a daemon with faults before the real one.
+// front is a proxy that injects faults in front of the real daemon.
 type front struct {
 	*fakedocker.Daemon
 	real  *client.Client
@@ -61,7 +64,7 @@ func (f front) terminal(t *testing.T, cfg terminal.Config) *terminal.Terminal {
 	return term
 }
 
-// containers are those of the test, in whatever state.
+// containers returns ID and state of the containers of the test.
 func (f front) containers(t *testing.T) (ids []string) {
 	t.Helper()
 	list, err := f.real.ContainerList(context.Background(), client.ContainerListOptions{
@@ -75,27 +78,27 @@ func (f front) containers(t *testing.T) (ids []string) {
 	return ids
 }
 
-// isEmpty asserts that no container is left. One whose owner could not reach
-// the daemon ends by itself.
+// isEmpty asserts that soon no container is left. A container whose owner
+// could not reach the daemon ends with its connection.
 func (f front) isEmpty(t *testing.T) {
 	t.Helper()
 	assert.Eventually(t, func() bool { return len(f.containers(t)) == 0 }, 10*time.Second, 50*time.Millisecond)
 }
 
-// fails asserts that there is no environment, and nothing left of the attempt.
+// fails asserts that Open fails with the sentinel and leaves no container.
 func (f front) fails(t *testing.T, d terminal.Docker, sentinel error) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	x, err := d.Open(ctx, "task")
-	for sentinel == terminal.ErrUnavailable && errors.Is(err, terminal.ErrNotStarted) {
-		x, err = d.Open(ctx, "task") // the daemon had removed the container before it was asked for the exit code
+	for errors.Is(sentinel, terminal.ErrUnavailable) && errors.Is(err, terminal.ErrNotStarted) {
+		x, err = d.Open(ctx, "task") // the container was removed before its exit code could be queried
 	}
 	if err == nil {
 		_ = x.Close(context.Background())
 	}
 	require.ErrorIs(t, err, sentinel)
-	if sentinel == terminal.ErrNotStarted {
+	if errors.Is(sentinel, terminal.ErrNotStarted) {
 		assert.NotErrorIs(t, err, terminal.ErrUnavailable, "trying again may help")
 	}
 	assert.NotErrorIs(t, err, terminal.ErrGone, "there was none")
@@ -103,7 +106,7 @@ func (f front) fails(t *testing.T, d terminal.Docker, sentinel error) error {
 	return err
 }
 
-// works asserts that the next one is good.
+// works asserts that the next Open succeeds, and that a command runs.
 func (f front) works(t *testing.T, d terminal.Docker) {
 	t.Helper()
 	x, err := d.Open(t.Context(), "task")
@@ -115,11 +118,12 @@ func (f front) works(t *testing.T, d terminal.Docker) {
 	assert.Empty(t, f.containers(t))
 }
 
-// input makes a command use a lane of its own: the first one's connection
-// holds the container, and so cannot have an end of input.
+// input returns an empty Stdin, which makes a command use another lane: the
+// connection of the first lane keeps the container alive, so its input cannot
+// be closed.
 func input() io.Reader { return strings.NewReader("") }
 
-// await waits until a command has written a text.
+// await is a writer that closes done once text was written to it.
 type await struct {
 	text string
 	seen bytes.Buffer
@@ -164,7 +168,9 @@ func within(t *testing.T, limit time.Duration, done <-chan outcome) outcome {
 	}
 }
 
-func TestDockerOpensAnewAfterAFault(t *testing.T) {
+// Open reports a fault as not started and leaves no container; the next Open
+// succeeds.
+func TestDockerOpenAfterFault(t *testing.T) {
 	for name, fault := range map[string]fakedocker.Rule{
 		"create answers 500":         {PathRegexp: "^/containers/create$", Status: 500, Body: `{"message":"no space left on device"}`},
 		"create answers 409":         {PathRegexp: "^/containers/create$", Status: 409, Body: `{"message":"the name is already in use"}`},
@@ -191,7 +197,8 @@ func TestDockerOpensAnewAfterAFault(t *testing.T) {
 	}
 }
 
-func TestDockerCallIsTriedAgainAfterAFault(t *testing.T) {
+// Run retries after a failed create, and the command runs once.
+func TestDockerRunRetriesAfterCreateFails(t *testing.T) {
 	f := newFront(t)
 	f.Fault(fakedocker.Rule{Method: "POST", PathRegexp: "^/containers/create$", Status: 500, Body: `{"message":"trouble"}`, Times: 1})
 	log, text := newLog()
@@ -205,7 +212,9 @@ func TestDockerCallIsTriedAgainAfterAFault(t *testing.T) {
 	assert.Empty(t, f.containers(t))
 }
 
-func TestDockerSlowStartOutlivesACallerWhoGivesUp(t *testing.T) {
+// A caller that gives up does not end the opening: the next call uses the same
+// container.
+func TestDockerRunContextCanceledDuringStart(t *testing.T) {
 	f := newFront(t)
 	f.Fault(fakedocker.Rule{Method: "POST", PathRegexp: "^/containers/[^/]*/start$", Delay: time.Second, Times: 1})
 	term := f.terminal(t, terminal.Config{})
@@ -220,7 +229,8 @@ func TestDockerSlowStartOutlivesACallerWhoGivesUp(t *testing.T) {
 	assert.Equal(t, 1, f.Count("POST", "/containers/create"), "the opening went on")
 }
 
-func TestDockerCloseDuringASlowStartLeavesNothing(t *testing.T) {
+// Close during a slow start ends the waiting call and leaves no container.
+func TestDockerCloseDuringStart(t *testing.T) {
 	f := newFront(t)
 	f.Fault(fakedocker.Rule{Method: "POST", PathRegexp: "^/containers/[^/]*/start$", Delay: time.Second})
 	term := f.terminal(t, terminal.Config{})
@@ -233,7 +243,9 @@ func TestDockerCloseDuringASlowStartLeavesNothing(t *testing.T) {
 	assert.Empty(t, f.containers(t))
 }
 
-func TestDockerLaneBreaksDuringACommand(t *testing.T) {
+// If the lane of a running command breaks, its outcome is unknown: the command
+// is killed and not repeated.
+func TestDockerLaneBreaksDuringCommand(t *testing.T) {
 	f := newFront(t)
 	term := f.terminal(t, terminal.Config{})
 	out := newAwait("started")
@@ -260,7 +272,9 @@ func TestDockerLaneBreaksDuringACommand(t *testing.T) {
 	assert.Empty(t, r.Notice)
 }
 
-func TestDockerFirstLaneBreaksDuringACommand(t *testing.T) {
+// The container lives as long as the connection of the first lane, so losing
+// that loses the container.
+func TestDockerFirstLaneBreaksDuringCommand(t *testing.T) {
 	f := newFront(t)
 	term := f.terminal(t, terminal.Config{})
 	out := newAwait("started")
@@ -279,10 +293,11 @@ func TestDockerFirstLaneBreaksDuringACommand(t *testing.T) {
 	run(t, term, "true")
 }
 
+// A lane that broke while idle is replaced without a delay.
 func TestDockerLaneBreaksWhileIdle(t *testing.T) {
 	f := newFront(t)
 	term := f.terminal(t, terminal.Config{})
-	// Two at once, so that there is another lane, and a spare one after them.
+	// Two commands at once open a second lane, and a spare one afterwards.
 	first := newAwait("started")
 	done := inBackground(t.Context(), term, terminal.Request{Command: "mkfifo /tmp/fifo; echo started; cat /tmp/fifo", Stdout: first})
 	<-first.done
@@ -299,11 +314,13 @@ func TestDockerLaneBreaksWhileIdle(t *testing.T) {
 	assert.Less(t, time.Since(began), time.Second, "at once")
 }
 
-func TestDockerLaneBreaksBeforeACommandIsSent(t *testing.T) {
+// A command that was not sent as a whole did not run, so it is sent again on
+// another lane.
+func TestDockerLaneBreaksBeforeCommandSent(t *testing.T) {
 	f := newFront(t)
 	term := f.terminal(t, terminal.Config{})
 	run(t, term, "true")
-	big := make(map[string]string) // more than fits into a socket
+	big := make(map[string]string) // more than a socket buffer holds
 	for i := range 8 {
 		big[fmt.Sprintf("BIG_%d", i)] = strings.Repeat("x", 100_000)
 	}
@@ -320,6 +337,7 @@ func TestDockerLaneBreaksBeforeACommandIsSent(t *testing.T) {
 	assert.Equal(t, execs+2, f.Count("POST", "/exec/*/start"))
 }
 
+// One failed exec is retried on another lane, and the command runs once.
 func TestDockerExecFailsOnce(t *testing.T) {
 	for name, fault := range map[string]fakedocker.Rule{
 		"its making":              {PathRegexp: "^/containers/[^/]*/exec$", Status: 500, Body: `{"message":"trouble"}`},
@@ -342,7 +360,9 @@ func TestDockerExecFailsOnce(t *testing.T) {
 	}
 }
 
-func TestDockerStallsDuringACommand(t *testing.T) {
+// A daemon that stops answering cannot hold a call beyond its limit and the
+// time to give up.
+func TestDockerStallsDuringCommand(t *testing.T) {
 	f := newFront(t)
 	term := f.terminal(t, terminal.Config{})
 	out := newAwait("started")
@@ -359,7 +379,8 @@ func TestDockerStallsDuringACommand(t *testing.T) {
 	assert.Equal(t, "0\n", run(t, term, "ps | grep -c '[s]leep 1001' || true").Output)
 }
 
-func TestDockerStallsAtClose(t *testing.T) {
+// Close returns at its deadline; the container ends when the connection does.
+func TestDockerStallsDuringClose(t *testing.T) {
 	f := newFront(t)
 	x, err := f.docker().Open(t.Context(), "task")
 	require.NoError(t, err)
@@ -370,11 +391,12 @@ func TestDockerStallsAtClose(t *testing.T) {
 	assert.ErrorIs(t, x.Close(ctx), context.DeadlineExceeded, "the container is there")
 	assert.Less(t, time.Since(began), 3*time.Second)
 	f.Resume()
-	f.isEmpty(t) // its connection has ended
+	f.isEmpty(t) // the connection has ended
 }
 
-func TestDockerStallsAtOpen(t *testing.T) {
-	t.Parallel() // it mostly waits
+// Close ends an Open that waits for a stalled daemon.
+func TestDockerStallsDuringOpen(t *testing.T) {
+	t.Parallel() // waits most of the time
 	for name, path := range map[string]string{
 		"attach": "/containers/*/attach",
 		"start":  "/containers/*/start",
@@ -394,7 +416,9 @@ func TestDockerStallsAtOpen(t *testing.T) {
 	}
 }
 
-func TestDockerGoesAwayAndComesBack(t *testing.T) {
+// While the daemon is away calls say so; afterwards a new container is used,
+// which is reported once.
+func TestDockerDaemonRestarts(t *testing.T) {
 	f := newFront(t)
 	term := f.terminal(t, terminal.Config{})
 	run(t, term, "touch /tmp/mine")
@@ -411,7 +435,8 @@ func TestDockerGoesAwayAndComesBack(t *testing.T) {
 	assert.Empty(t, run(t, term, "true").Notice, "said once")
 }
 
-func TestDockerRemoveIsTriedUntilItIsDone(t *testing.T) {
+// Close repeats the remove until the container is gone.
+func TestDockerCloseRetriesRemove(t *testing.T) {
 	for name, fault := range map[string]fakedocker.Rule{
 		"in progress":        {Status: 409, Body: `{"message":"removal is already in progress"}`, Times: 3},
 		"trouble":            {Status: 500, Body: `{"message":"device or resource busy"}`, Times: 3},
@@ -431,7 +456,8 @@ func TestDockerRemoveIsTriedUntilItIsDone(t *testing.T) {
 	}
 }
 
-func TestDockerOpensWhereTheListFails(t *testing.T) {
+// Open succeeds if the sweep cannot list containers, and the failure is logged.
+func TestDockerOpenContainerListFails(t *testing.T) {
 	f := newFront(t)
 	f.Fault(fakedocker.Rule{Method: "GET", PathRegexp: "^/containers/json$", Status: 500, Body: `{"message":"list trouble"}`})
 	log, text := newLog()
@@ -441,7 +467,9 @@ func TestDockerOpensWhereTheListFails(t *testing.T) {
 	assert.Equal(t, 1, f.Count("GET", "/containers/json"))
 }
 
-func TestDockerWithoutLanes(t *testing.T) {
+// If the image's sh cannot serve a lane, each command is an exec of its own with
+// the same results.
+func TestDockerExecWithoutLane(t *testing.T) {
 	f := newFront(t)
 	f.image = testimage.NoLane(t)
 	log, text := newLog()
@@ -473,7 +501,7 @@ func TestDockerWithoutLanes(t *testing.T) {
 	assert.Less(t, time.Since(began), 5*time.Second)
 	assert.Equal(t, "0\n", run(t, term, "ps | grep -c '[s]leep 100' || true").Output)
 
-	// An end that is never told.
+	// The daemon never reports the end.
 	undo := f.Fault(fakedocker.Rule{Method: "GET", PathRegexp: "^/exec/[^/]*/json$", Rewrite: func(body []byte) []byte {
 		return bytes.Replace(body, []byte(`"Running":false`), []byte(`"Running":true`), 1)
 	}})
@@ -486,10 +514,11 @@ func TestDockerWithoutLanes(t *testing.T) {
 	undo()
 }
 
-func TestDockerExecOfAnEngineThatForgetsPids(t *testing.T) {
+// Podman reports pid 0 for an exec that has ended.
+func TestDockerExecInspectWithoutPID(t *testing.T) {
 	f := newFront(t)
 	f.Fault(fakedocker.Rule{Method: "GET", PathRegexp: "^/exec/[^/]*/json$", Rewrite: func(body []byte) []byte {
-		return pid.ReplaceAll(body, []byte(`"Pid":0`)) // as Podman does after the end
+		return pid.ReplaceAll(body, []byte(`"Pid":0`)) // as Podman does after the end of an exec
 	}})
 	d := f.docker()
 	d.User = "1000"
@@ -497,14 +526,16 @@ func TestDockerExecOfAnEngineThatForgetsPids(t *testing.T) {
 	assert.Equal(t, "/work\n", run(t, term, "pwd; touch mine").Output)
 }
 
-// A badDocker is what a person may get wrong.
+// A badDocker is an invalid setting and the error it must cause.
 type badDocker struct {
 	spoil    func(t *testing.T, d *terminal.Docker)
 	sentinel error
 	words    []string
 }
 
-func TestDockerBadInput(t *testing.T) {
+// Open names the setting at fault and what to do about it, and leaves no
+// container.
+func TestDockerOpenInvalidConfig(t *testing.T) {
 	for name, c := range map[string]badDocker{
 		"image that is not there, pull never": {
 			func(_ *testing.T, d *terminal.Docker) { d.Image = "terminal-test/none:1" },
@@ -531,7 +562,7 @@ func TestDockerBadInput(t *testing.T) {
 		"image without a shell": {
 			func(t *testing.T, d *terminal.Docker) { d.Image = testimage.NoShell(t) },
 			terminal.ErrUnavailable,
-			[]string{"terminal-test/noshell:1", "usable sh", "choose an image"},
+			[]string{"terminal-test/noshell:", "usable sh", "choose an image"},
 		},
 		"image for another platform": {
 			func(_ *testing.T, d *terminal.Docker) { d.Platform = "linux/s390x" },
@@ -575,7 +606,7 @@ func TestDockerBadInput(t *testing.T) {
 			terminal.ErrUnavailable,
 			[]string{"Docker.PIDs"},
 		},
-		// Daemons say 500 to these, so they may be passing troubles.
+		// Daemons answer 500 to these, so they may be transient.
 		"user that does not exist": {
 			func(_ *testing.T, d *terminal.Docker) { d.User = "nosuch" },
 			terminal.ErrNotStarted,
@@ -612,7 +643,8 @@ func TestDockerBadInput(t *testing.T) {
 	}
 }
 
-func TestDockerRefusedByNew(t *testing.T) {
+// New and Open refuse what can be checked without a daemon.
+func TestDockerNewInvalidConfig(t *testing.T) {
 	for name, c := range map[string]struct {
 		docker terminal.Docker
 		words  []string
@@ -639,7 +671,8 @@ func TestDockerRefusedByNew(t *testing.T) {
 	}
 }
 
-func TestDockerNeedsLittle(t *testing.T) {
+// Open works with images and settings that leave it little to work with.
+func TestDockerOpenUncommonConfig(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, d *terminal.Docker){
 		"entrypoint that exits":       func(t *testing.T, d *terminal.Docker) { d.Image = testimage.Exits(t) },
 		"read-only, and still a /tmp": func(_ *testing.T, d *terminal.Docker) { d.ReadOnly = true },
@@ -662,7 +695,9 @@ func TestDockerNeedsLittle(t *testing.T) {
 	}
 }
 
-func TestDockerInitScriptThatHangsEndsWithTheTerminal(t *testing.T) {
+// A canceled call does not wait for an init script that hangs, and Close ends
+// the script.
+func TestDockerInitScriptHangs(t *testing.T) {
 	f := newFront(t)
 	d := f.docker()
 	d.InitScript = "sleep 1001"
@@ -678,7 +713,7 @@ func TestDockerInitScriptThatHangsEndsWithTheTerminal(t *testing.T) {
 	assert.Empty(t, f.containers(t))
 }
 
-// processes tells whether a command runs in a container of the test.
+// processes reports whether a command runs in a container of the test.
 func (f front) processes(t *testing.T, command string) bool {
 	t.Helper()
 	for _, id := range f.containers(t) {

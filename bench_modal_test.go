@@ -1,5 +1,7 @@
 //go:build linux && !terminal_nomodal
 
+// Benchmarks of the Modal backend against a fake service.
+
 package terminal
 
 import (
@@ -13,7 +15,8 @@ import (
 	"github.com/terminal-go/terminal/internal/modalfake"
 )
 
-// BenchmarkModalRunTrue is over loopback: the real service adds a round trip.
+// BenchmarkModalRunTrue measures over loopback; the real service adds a round
+// trip.
 func BenchmarkModalRunTrue(b *testing.B) {
 	s, err := modalfake.Start(modalfake.Options{})
 	require.NoError(b, err)

@@ -1,3 +1,5 @@
+// Tests of Backend and Executor: decorators, capabilities, routes and Check.
+
 package terminal
 
 import (
@@ -10,12 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wrapper is a decorator as a third party would write one.
+// wrapper is a decorator as a third party would write it.
 type wrapper struct{ Executor }
 
 func (w wrapper) Unwrap() Executor { return w.Executor }
 
-func TestACapabilityIsFoundThroughDecorators(t *testing.T) {
+// A capability is found through any number of decorators.
+func TestCapabilityThroughUnwrap(t *testing.T) {
 	inner := &stubExecutor{&stub{}}
 	k, ok := capability[Killer](wrapper{wrapper{inner}})
 	assert.True(t, ok)
@@ -24,7 +27,8 @@ func TestACapabilityIsFoundThroughDecorators(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func TestRoutesLeadToTheBackendThatWorks(t *testing.T) {
+// A Route may lead to another Route; a task without a backend is unavailable.
+func TestRouteNested(t *testing.T) {
 	a, b := &stub{}, &stub{}
 	inner := Route(func(task string) Backend {
 		if task == "b" {
@@ -53,7 +57,7 @@ func TestRoutesLeadToTheBackendThatWorks(t *testing.T) {
 	assert.Equal(t, "c", e.Task)
 }
 
-// pinging has an environment that is gone.
+// pinging is an Executor whose Ping reports that the environment is gone.
 type pinging struct{ *stubExecutor }
 
 func (pinging) Ping(context.Context) error { return ErrGone }
@@ -64,7 +68,9 @@ func (b pingingBackend) Open(context.Context, string) (Executor, error) {
 	return pinging{&stubExecutor{b.stub}}, nil
 }
 
-func TestAnUnexplainedFailureIsLostIfThePingSaysSo(t *testing.T) {
+// If an Exec fails without a known cause and Ping reports ErrGone, the
+// environment is lost.
+func TestRunUnexplainedFailurePingGone(t *testing.T) {
 	failure := errors.New("stream reset")
 	b := pingingBackend{&stub{exec: func(context.Context, Command) (int, error) { return 0, failure }}}
 	term := newTerminal(t, Config{Backend: b})
@@ -80,7 +86,8 @@ type checking struct{ stub }
 
 func (*checking) Check(context.Context) error { return ErrUnavailable }
 
-func TestCheckAsksTheBackendIfItCanTell(t *testing.T) {
+// Check asks a backend that implements Checker and returns nil for any other.
+func TestCheckOptional(t *testing.T) {
 	assert.NoError(t, newTerminal(t, Config{Backend: &stub{}}).Check(t.Context()))
 	assert.NoError(t, newTerminal(t, Config{}).Check(t.Context()))
 	assert.ErrorIs(t, newTerminal(t, Config{Backend: &checking{}}).Check(t.Context()), ErrUnavailable)
@@ -89,7 +96,9 @@ func TestCheckAsksTheBackendIfItCanTell(t *testing.T) {
 	assert.ErrorContains(t, err, "no-such-shell")
 }
 
-func TestATimeoutIsADeadlineToo(t *testing.T) {
+// ErrTimeout matches context.DeadlineExceeded and reports Timeout() true, as
+// net errors do.
+func TestErrTimeoutIsDeadlineExceeded(t *testing.T) {
 	err := error(&Error{Op: "run", Err: ErrTimeout})
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.NotErrorIs(t, err, context.Canceled)
@@ -98,7 +107,8 @@ func TestATimeoutIsADeadlineToo(t *testing.T) {
 	assert.True(t, timeout.Timeout())
 }
 
-func TestBadRequestsAreRefusedBeforeAnythingRuns(t *testing.T) {
+// Invalid requests are refused before an environment is opened.
+func TestRunInvalidRequest(t *testing.T) {
 	b := &stub{}
 	term := newTerminal(t, Config{Backend: b, MaxTimeout: DefaultTimeout})
 	defer term.Close()
@@ -118,7 +128,8 @@ func TestBadRequestsAreRefusedBeforeAnythingRuns(t *testing.T) {
 	assert.Zero(t, b.opened.Load())
 }
 
-func TestTaskNamesAreFree(t *testing.T) {
+// Any string is a task name, and different names never share an environment.
+func TestRunArbitraryTaskNames(t *testing.T) {
 	b := &stub{}
 	term := newTerminal(t, Config{Backend: b})
 	defer term.Close()
