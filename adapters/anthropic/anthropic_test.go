@@ -143,7 +143,7 @@ func TestRunner(t *testing.T) {
 	}
 }
 
-func TestBashLimitIsAnErrorWithTheOutput(t *testing.T) {
+func TestBashTimeoutErrorHasOutput(t *testing.T) {
 	term := newTerminal(t, terminal.Config{Timeout: 300e6})
 	text, isError := runTool(t.Context(), t, term, "bash", `{"command":"echo began; sleep 60"}`)
 	assert.True(t, isError)
@@ -151,7 +151,7 @@ func TestBashLimitIsAnErrorWithTheOutput(t *testing.T) {
 	assert.True(t, strings.HasSuffix(text, "\nbegan"), "%q", text)
 }
 
-func TestBashRestartClosesTheTaskOfTheContext(t *testing.T) {
+func TestBashRestartClosesContextTask(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	ada, bob := terminal.WithTask(t.Context(), "ada"), terminal.WithTask(t.Context(), "bob")
 	for _, ctx := range []context.Context{ada, bob} {
@@ -208,7 +208,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-func TestToolsAreDescribed(t *testing.T) {
+func TestToolDescriptions(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	params, err := json.Marshal(anthropic.Params(term))
 	require.NoError(t, err)
@@ -235,7 +235,7 @@ func TestJob(t *testing.T) {
 	assert.Contains(t, killed, `"exit_code":137`)
 }
 
-func TestARefusalIsAnAnswer(t *testing.T) {
+func TestToolInvalidArguments(t *testing.T) {
 	term := newTerminal(t, terminal.Config{Approve: func(context.Context, terminal.Request) error { return io.ErrNoProgress }})
 	text, isError := runTool(t.Context(), t, term, "terminal", `{"command":"true"}`)
 	assert.Contains(t, text, `"status":"denied"`)

@@ -17,8 +17,8 @@ import (
 // the output, and the exit code if that is not 0; with an error if the command did not
 // run to its own end. restart closes the task, and then runs the command if there is one.
 //
-// Claude takes this tool for one shell that goes on from call to call. Here each call
-// has its own: files stay, cd and variables do not. The system prompt should say so.
+// Claude expects one shell that persists between calls. Here each call has its own:
+// files persist, the directory and variables do not. The system prompt should say so.
 //
 // A runner describes it as a custom tool, unless Params.Tools is made to say
 // BetaToolUnionParam{OfBashTool20250124: &BetaToolBash20250124Param{}} in its place.

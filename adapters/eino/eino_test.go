@@ -110,7 +110,7 @@ func TestAgent(t *testing.T) {
 	}
 }
 
-func TestStreamOfAnAgent(t *testing.T) {
+func TestAgentStream(t *testing.T) {
 	m := use("terminal", `{"command":"echo hi"}`)
 	var live bytes.Buffer
 	ctx := terminal.WithOutput(t.Context(), &live)
@@ -123,7 +123,7 @@ func TestStreamOfAnAgent(t *testing.T) {
 	assert.Equal(t, "hi\n", live.String())
 }
 
-func TestTheTaskIsTheContexts(t *testing.T) {
+func TestTaskFromContext(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	answer(terminal.WithTask(t.Context(), "ada"), t, term, "terminal", `{"command":"true"}`)
 	require.Len(t, term.Stats().Tasks, 1)
@@ -141,12 +141,12 @@ func TestJob(t *testing.T) {
 	assert.Contains(t, killed, `"exit_code":137`)
 }
 
-func TestARefusalIsAnAnswer(t *testing.T) {
+func TestToolInvalidArguments(t *testing.T) {
 	term := newTerminal(t, terminal.Config{Approve: func(context.Context, terminal.Request) error { return io.ErrNoProgress }})
 	assert.Contains(t, answer(t.Context(), t, term, "terminal", `{"command":"true"}`), `"status":"denied"`)
 }
 
-func TestToolsAreDescribed(t *testing.T) {
+func TestToolDescriptions(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	m := use("terminal", "")
 	newAgent(t.Context(), t, term, m)

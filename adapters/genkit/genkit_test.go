@@ -97,7 +97,7 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-func TestTheTaskIsTheContexts(t *testing.T) {
+func TestTaskFromContext(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	generate(terminal.WithTask(t.Context(), "ada"), t, term, "terminal", `{"command":"true"}`)
 	require.Len(t, term.Stats().Tasks, 1)
@@ -115,12 +115,12 @@ func TestJob(t *testing.T) {
 	assert.Contains(t, killed, `"exit_code":137`)
 }
 
-func TestARefusalIsAnAnswer(t *testing.T) {
+func TestToolInvalidArguments(t *testing.T) {
 	term := newTerminal(t, terminal.Config{Approve: func(context.Context, terminal.Request) error { return io.ErrNoProgress }})
 	assert.Contains(t, generate(t.Context(), t, term, "terminal", `{"command":"true"}`).answer(), `"status":"denied"`)
 }
 
-func TestToolsAreDescribed(t *testing.T) {
+func TestToolDescriptions(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	m := generate(t.Context(), t, term, "terminal", `{"command":"true"}`)
 	described := map[string]*ai.ToolDefinition{}
@@ -137,7 +137,7 @@ func TestToolsAreDescribed(t *testing.T) {
 	}
 }
 
-func TestToolsAreDefinedOnce(t *testing.T) {
+func TestToolsDefinedOnce(t *testing.T) {
 	g := sdk.Init(t.Context())
 	term := newTerminal(t, terminal.Config{})
 	_, err := genkit.DefineTools(g, term)

@@ -69,7 +69,7 @@ func TestAgent(t *testing.T) {
 	}
 }
 
-func TestTheTaskIsTheContexts(t *testing.T) {
+func TestTaskFromContext(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	observe(terminal.WithTask(t.Context(), "ada"), t, term, "terminal", "true")
 	require.Len(t, term.Stats().Tasks, 1)
@@ -87,12 +87,12 @@ func TestJob(t *testing.T) {
 	assert.Contains(t, killed, `"exit_code":137`)
 }
 
-func TestARefusalIsAnAnswer(t *testing.T) {
+func TestToolInvalidArguments(t *testing.T) {
 	term := newTerminal(t, terminal.Config{Approve: func(context.Context, terminal.Request) error { return io.ErrNoProgress }})
 	assert.Contains(t, observe(t.Context(), t, term, "terminal", "true"), `"status":"denied"`)
 }
 
-func TestToolsAreDescribed(t *testing.T) {
+func TestToolDescriptions(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	for i, tool := range langchaingo.Tools(term) {
 		want := term.Tools()[i]

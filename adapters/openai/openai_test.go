@@ -138,7 +138,7 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-func TestToolsAreDescribed(t *testing.T) {
+func TestToolDescriptions(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	chat, err := json.Marshal(openai.ChatTools(term))
 	require.NoError(t, err)
@@ -184,7 +184,7 @@ func TestChatCompletion(t *testing.T) {
 	assert.Contains(t, m.last(), quote(`{"output":"hi\n","exit_code":0,"error":null}`))
 }
 
-func TestTheTaskIsTheContexts(t *testing.T) {
+func TestTaskFromContext(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	client, m := newModel(
 		functionCall("terminal", `{"command":"true"}`),
@@ -237,7 +237,7 @@ func shell(t *testing.T, term *terminal.Terminal, action string) (sent shellOutp
 	return request.Input[0]
 }
 
-func TestShellSplitsTheStreamsOfEachCommand(t *testing.T) {
+func TestShellSeparateStreams(t *testing.T) {
 	sent := shell(t, newTerminal(t, terminal.Config{}), `{"commands":["echo out > file; cat file; echo err >&2","cat file; exit 3"]}`)
 	require.Len(t, sent.Output, 2)
 	assert.Nil(t, sent.MaxOutputLength)
@@ -250,7 +250,7 @@ func TestShellSplitsTheStreamsOfEachCommand(t *testing.T) {
 	assert.Equal(t, 3, *sent.Output[1].Outcome.ExitCode)
 }
 
-func TestShellLimitIsForAllCommands(t *testing.T) {
+func TestShellTimeoutSharedByCommands(t *testing.T) {
 	sent := shell(t, newTerminal(t, terminal.Config{}), `{"commands":["echo began; sleep 60","touch ran"],"timeout_ms":300}`)
 	require.Len(t, sent.Output, 2)
 	assert.Equal(t, "timeout", sent.Output[0].Outcome.Type)
@@ -261,7 +261,7 @@ func TestShellLimitIsForAllCommands(t *testing.T) {
 	assert.Contains(t, sent.Output[1].Stderr, "not started")
 }
 
-func TestShellKeepsTheEndOfLongOutput(t *testing.T) {
+func TestShellLongOutputTail(t *testing.T) {
 	term := newTerminal(t, terminal.Config{})
 	sent := shell(t, term, `{"commands":["yes é | head -c 9000000; printf 'the end' ; printf 12345 >&2"],"max_output_length":10}`)
 	assert.Equal(t, int64(10), *sent.MaxOutputLength)
@@ -272,7 +272,7 @@ func TestShellKeepsTheEndOfLongOutput(t *testing.T) {
 	assert.Less(t, len(sent.Output[0].Stdout), terminal.DefaultMaxOutput+100, "a model has no say about memory")
 }
 
-func TestShellTellsWhyNothingRan(t *testing.T) {
+func TestShellNotStartedReason(t *testing.T) {
 	term := newTerminal(t, terminal.Config{Approve: func(context.Context, terminal.Request) error { return io.ErrNoProgress }})
 	sent := shell(t, term, `{"commands":["true"," "]}`)
 	require.Len(t, sent.Output, 2)

@@ -13,7 +13,7 @@ import (
 // Shell runs the commands of a call of the shell tool, one after the other, and
 // returns the item that answers it. The call's timeout_ms is for all of them
 // together; without it each has the Terminal's own limit. What is neither output nor
-// exit code, such as the reason why a command did not run, is told after its stderr.
+// exit code, such as the reason why a command did not run, is appended to its stderr.
 func Shell(ctx context.Context, t *terminal.Terminal, call responses.ResponseFunctionShellToolCall) responses.ResponseInputItemUnionParam {
 	action, end := call.Action, time.Time{}
 	if action.TimeoutMs != 0 {

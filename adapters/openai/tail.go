@@ -7,8 +7,8 @@ import (
 	"github.com/terminal-go/terminal"
 )
 
-// tail keeps the end of what is written to it, in bounded memory. It is written
-// to by one goroutine, and read when that has ended.
+// tail keeps the end of what is written to it, in bounded memory. One goroutine
+// writes; String is called after it has ended.
 type tail struct {
 	most int // characters
 	data []byte

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestTailIsBoundedAndSplitsNoCharacter(t *testing.T) {
+func TestTailBoundedOnRune(t *testing.T) {
 	const most = 10
 	text := strings.Repeat("aé€😀", 1000)
 	runes := []rune(text)
@@ -23,7 +23,7 @@ func TestTailIsBoundedAndSplitsNoCharacter(t *testing.T) {
 	}
 }
 
-func TestTailOfWhatIsNoText(t *testing.T) {
+func TestTailInvalidUTF8(t *testing.T) {
 	w := newTail(10)
 	_, _ = w.Write([]byte("a\xffb"))
 	assert.Equal(t, "a\uFFFDb", w.String())

@@ -1,4 +1,4 @@
-// Package otel makes OpenTelemetry spans and metrics of what a Terminal does.
+// Package otel reports a Terminal's events as OpenTelemetry spans and metrics.
 package otel
 
 import (

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestCommandsAreSpansAndMetrics(t *testing.T) {
+func TestObserverSpansAndMetrics(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	traces := trace.NewTracerProvider(trace.WithSpanProcessor(spans))
 	reader := metric.NewManualReader()

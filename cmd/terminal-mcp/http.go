@@ -105,7 +105,7 @@ func sameOrigin(r *http.Request) bool {
 	return err == nil && u.Host == r.Host
 }
 
-// admits compares in a time that tells nothing about the token.
+// admits compares in constant time, so that timing reveals nothing of the token.
 func (f *front) admits(r *http.Request) bool {
 	if f.token == "" {
 		return true
@@ -141,14 +141,14 @@ func (s *server) postOf(req *mcp.CallToolRequest) context.Context {
 	return gone
 }
 
-// gone is the context of a request that is over.
+// gone is the context of a request that has ended.
 var gone = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// checkAddress refuses to serve other machines without a token.
+// checkAddress returns an error if other machines would be served without a token.
 func checkAddress(address, token string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -40,7 +40,7 @@ func request(t *testing.T, method, url, body string, headers ...string) (status 
 	return res.StatusCode, res.Header.Get("Mcp-Session-Id"), string(data)
 }
 
-func TestHTTPRefuses(t *testing.T) {
+func TestHTTPInvalidRequests(t *testing.T) {
 	t.Parallel()
 	open, p := startHTTP(t, nil)
 	guarded, _ := startHTTP(t, []string{tokenVariable + "=" + secret})
@@ -86,7 +86,7 @@ func TestHTTPRefuses(t *testing.T) {
 	assert.Contains(t, body, "still here")
 }
 
-func TestHTTPUnknownToolIsAnErrorOfTheProtocol(t *testing.T) {
+func TestHTTPUnknownToolProtocolError(t *testing.T) {
 	t.Parallel()
 	url, _ := startHTTP(t, nil)
 	_, session, _ := request(t, http.MethodPost, url, initialize)
@@ -159,7 +159,7 @@ func TestHTTPSignalEndsCommandsAndJobs(t *testing.T) {
 	<-done
 }
 
-func TestAddressesWithoutToken(t *testing.T) {
+func TestHTTPAddressWithoutToken(t *testing.T) {
 	for address, ok := range map[string]bool{
 		"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true, "127.9.9.9:0": true,
 		":80": false, "0.0.0.0:80": false, "[::]:80": false, "192.0.2.1:80": false, "example.org:80": false, "127.0.0.1.example.org:80": false,

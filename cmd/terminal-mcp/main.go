@@ -31,7 +31,7 @@ const (
 	shortestToken = 16
 )
 
-// variables are the flags that stand for variables of terminal.FromEnv.
+// variables are the flags that set variables of terminal.FromEnv.
 var variables = []struct {
 	flag  string
 	names []string
@@ -47,7 +47,7 @@ var variables = []struct {
 	{"max-tasks", []string{"TERMINAL_MAX_TASKS"}, "`number` of environments that may be live at once (default no cap)"},
 }
 
-// options are what this program adds to the library's.
+// options holds the settings that are this program's own.
 type options struct {
 	address     string // "": stdio
 	sessionIdle time.Duration
@@ -157,8 +157,8 @@ func usage(flags *flag.FlagSet) {
 	fmt.Fprintf(w, "\nThe other TERMINAL_* variables of package terminal apply too. With %s\nHTTP clients must bear that token; without it only this machine is served.\n", tokenVariable)
 }
 
-// loggers write to stderr. The SDK's is for what is wrong: the rest of it
-// has session ids, which let their bearer in.
+// loggers returns loggers to stderr. The SDK's logs only warnings and errors: its
+// other records have session IDs, which grant access.
 func loggers(stderr io.Writer, verbose bool) (log, sdkLog *slog.Logger) {
 	level := slog.LevelInfo
 	if verbose {

@@ -19,9 +19,9 @@ const (
 	progressLength = 1000
 )
 
-// progress tells a client what its call has printed since it was last told.
-// It is the io.Writer of the live output, and never holds it up: what comes
-// while a notification is under way is counted, and of its text the end kept.
+// progress sends a client the output of its call as notifications. It is the
+// io.Writer of the live output and never blocks it: during a notification it
+// counts further output and keeps the end of it.
 type progress struct {
 	send   func(ctx context.Context, bytes int64, news string) error
 	cancel context.CancelFunc
@@ -56,8 +56,8 @@ func newProgress(ctx context.Context, send func(context.Context, int64, string) 
 	return p
 }
 
-// stop returns when nothing more will be sent: the answer comes after all of
-// the progress.
+// stop waits until nothing more will be sent: the result must follow all
+// progress.
 func (p *progress) stop() {
 	p.cancel()
 	<-p.done
@@ -108,8 +108,8 @@ func wait[T any](ctx context.Context, event <-chan T) bool {
 	}
 }
 
-// take returns the output since the last time as valid UTF-8. A character of
-// which only the beginning has come is left for the next time.
+// take returns the output since its last call as valid UTF-8. An incomplete
+// character at the end is left for the next call.
 func (p *progress) take() (total int64, news string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -28,7 +28,7 @@ func (n *notes) send(_ context.Context, total int64, text string) error {
 	return nil
 }
 
-func TestProgressIsPaced(t *testing.T) {
+func TestProgressRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notes
 		p := newProgress(t.Context(), n.send)
@@ -50,7 +50,7 @@ func TestProgressIsPaced(t *testing.T) {
 	})
 }
 
-func TestProgressKeepsTheEndOfMuchOutput(t *testing.T) {
+func TestProgressLargeOutputTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notes
 		p := newProgress(t.Context(), n.send)
@@ -80,7 +80,7 @@ func TestProgressKeepsTheEndOfMuchOutput(t *testing.T) {
 	})
 }
 
-func TestProgressNeverHoldsUpAWriter(t *testing.T) {
+func TestProgressNonBlockingWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n notes
 		p := newProgress(t.Context(), func(ctx context.Context, total int64, text string) error {
@@ -97,7 +97,7 @@ func TestProgressNeverHoldsUpAWriter(t *testing.T) {
 	})
 }
 
-func TestProgressEndsWithTheClient(t *testing.T) {
+func TestProgressClientGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sent := 0
 		p := newProgress(t.Context(), func(context.Context, int64, string) error {

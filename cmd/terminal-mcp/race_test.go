@@ -2,5 +2,5 @@
 
 package main
 
-// raced tells whether the tests, and with them the program, look for races.
+// raced reports whether the tests run with the race detector.
 const raced = true

@@ -50,7 +50,7 @@ type server struct {
 	posts    map[string]context.Context // HTTP requests under way, see front
 }
 
-// session is what a client has here.
+// session holds a client's environments.
 type session struct {
 	task   string          // its environment; a secret of this process
 	ctx    context.Context // its calls end with it
@@ -110,8 +110,8 @@ func version() string {
 	return "(devel)"
 }
 
-// session returns what is known of the client's session, from the first time
-// on. Its environments are closed when it ends.
+// session returns the client's session, creating it on its first call. Its
+// environments are closed when it ends.
 func (s *server) session(ss *mcp.ServerSession) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +150,7 @@ func (s *server) close(ss *mcp.ServerSession, sess *session) {
 	s.log.Info("session ended", "task", sess.task)
 }
 
-// find returns the session of that id, nil if there is none.
+// find returns the session with the id, or nil.
 func (s *server) find(id string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,8 +183,8 @@ func (s *server) call(ctx context.Context, tool terminal.Tool, req *mcp.CallTool
 	return answer(tool.Call(ctx, args))
 }
 
-// answer makes a tool's answer a result. A command that failed by its own exit
-// code is no error of the tool.
+// answer converts a tool's answer to a result. A command's non-zero exit code is
+// no error of the tool.
 func answer(data json.RawMessage) *mcp.CallToolResult {
 	var outcome struct{ Error *string }
 	err := json.Unmarshal(data, &outcome)
@@ -195,7 +195,7 @@ func answer(data json.RawMessage) *mcp.CallToolResult {
 	}
 }
 
-// refusal is an answer as the tools give it to bad arguments.
+// refusal returns a result like the tools' for invalid arguments.
 func refusal(err error) json.RawMessage {
 	r := terminal.Result{ExitCode: -1, Error: err.Error(), Status: terminal.StatusError}
 	data, _ := r.MarshalJSON() // strings and numbers

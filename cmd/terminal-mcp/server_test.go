@@ -40,7 +40,7 @@ func TestCutTaskID(t *testing.T) {
 	}
 }
 
-func TestTaskIDNamesAnEnvironmentOfTheSession(t *testing.T) {
+func TestTaskIDScopedToSession(t *testing.T) {
 	t.Parallel()
 	s := site{args: []string{"-task-id"}}
 	s.url, _ = startHTTP(t, s.env, s.args...)
@@ -67,7 +67,7 @@ func TestTaskIDNamesAnEnvironmentOfTheSession(t *testing.T) {
 	requireGone(t, word)
 }
 
-func TestAnswersKeepToTheSchema(t *testing.T) {
+func TestResultsMatchSchema(t *testing.T) {
 	t.Parallel()
 	c := routes[0].connect(t, site{args: []string{"-max-output", "200"}}).(*sdkClient)
 	list, err := c.session.ListTools(t.Context(), nil)
@@ -85,8 +85,12 @@ func TestAnswersKeepToTheSchema(t *testing.T) {
 		}
 		calls := map[string][]object{
 			"terminal": {
-				{"command": "seq 1000; exit 1"}, {"command": "sleep 60", "timeout": 0.1}, {"command": 1},
-				{"command": "sleep 60 &"}, {"command": "sleep 60", "background": true}, {"command": "exit 9", "background": true},
+				{"command": "seq 1000; exit 1"},
+				{"command": "sleep 60", "timeout": 0.1},
+				{"command": 1},
+				{"command": "sleep 60 &"},
+				{"command": "sleep 60", "background": true},
+				{"command": "exit 9", "background": true},
 			},
 			"process": {{"action": "list"}, {"action": "nonesuch"}, {"action": "log", "job_id": "none"}},
 		}[tool.Name]

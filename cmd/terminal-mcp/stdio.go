@@ -60,9 +60,9 @@ func (s *server) serveStdio(ctx context.Context, in io.ReadCloser, out io.Writer
 	}
 }
 
-// messages reads the client's lines and passes on those that are a message.
-// It answers the others itself: to the SDK they would be the end of the
-// session. A batch is taken apart, whatever the version of the protocol.
+// messages reads the client's lines and passes on those that are a message. It
+// answers the others itself, because the SDK would end the session on them. It
+// splits a batch into its messages in every protocol version.
 type messages struct {
 	in    io.ReadCloser
 	lines *bufio.Reader
@@ -127,8 +127,8 @@ func (m *messages) accept(line []byte) {
 	}
 }
 
-// refuse answers what could not be passed on. The answer is lost where the
-// client does not read; the SDK will notice too.
+// refuse answers a line that could not be passed on. A write error is ignored:
+// the SDK will meet it too.
 func (m *messages) refuse(id json.RawMessage, code int, err error) {
 	type problem struct {
 		Code    int    `json:"code"`
@@ -144,8 +144,7 @@ func (m *messages) refuse(id json.RawMessage, code int, err error) {
 	}
 }
 
-// prefixID finds the id of a message of which only the beginning may be
-// there; nil if it is not in it.
+// prefixID returns the id in a message's beginning, or nil if it has none.
 func prefixID(message []byte) json.RawMessage {
 	dec := json.NewDecoder(bytes.NewReader(message))
 	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
@@ -167,7 +166,7 @@ func prefixID(message []byte) json.RawMessage {
 	return nil
 }
 
-// prefixLength is how much is kept of a line that is too long.
+// prefixLength is the number of bytes kept of a line that is too long.
 const prefixLength = 4 << 10
 
 // readLine reads up to the end of a line, or of the input. Of a line longer
@@ -203,6 +202,6 @@ func (o *output) Write(line []byte) (int, error) {
 	return o.w.Write(line)
 }
 
-// Close leaves the descriptor open: whatever took its number would get what
-// is still being written.
+// Close leaves the descriptor open: a file that reused its number would receive
+// what is still being written.
 func (o *output) Close() error { return nil }

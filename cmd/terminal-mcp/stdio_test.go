@@ -86,7 +86,7 @@ func (w *wire) answer(t *testing.T) message {
 	}
 }
 
-func TestStdoutHasNothingButTheProtocol(t *testing.T) {
+func TestStdioStdoutProtocolOnly(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, []string{"TERMINAL_CWD=" + t.TempDir()}, "-v")
 	for id, args := range []object{
@@ -121,7 +121,7 @@ func TestStdoutHasNothingButTheProtocol(t *testing.T) {
 	assert.Contains(t, w.stderr.String(), "level=DEBUG", "the log is on stderr")
 }
 
-func TestStdioAnswersWhatIsNoMessageAndGoesOn(t *testing.T) {
+func TestStdioInvalidMessage(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, nil)
 	ping := func(id int) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"ping"}`, id) }
@@ -181,7 +181,7 @@ func assertPeak(t *testing.T, p *process, before int) {
 	}
 }
 
-func TestStdioRefusesAHugeMessageInBoundedMemory(t *testing.T) {
+func TestStdioHugeMessageMemoryBounded(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, nil)
 	before := w.peakMiB(t)
@@ -203,7 +203,7 @@ func TestStdioRefusesAHugeMessageInBoundedMemory(t *testing.T) {
 	assertPeak(t, w.process, before)
 }
 
-func TestStdioEndOfInputEndsTheCommand(t *testing.T) {
+func TestStdioEOFEndsCommand(t *testing.T) {
 	t.Parallel()
 	w := newWire(t, nil)
 	sleep, word := sleeper()
@@ -216,7 +216,7 @@ func TestStdioEndOfInputEndsTheCommand(t *testing.T) {
 
 // A write to a pipe that nobody reads any more is a signal that would end the
 // process before its commands.
-func TestStdioBrokenOutputEndsTheCommand(t *testing.T) {
+func TestStdioBrokenOutputEndsCommand(t *testing.T) {
 	t.Parallel()
 	toServer, in, err := os.Pipe()
 	require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestStdioBrokenOutputEndsTheCommand(t *testing.T) {
 	w.ended(t) // nothing can be served any more
 }
 
-func TestSignalsEndCommandsAndJobs(t *testing.T) {
+func TestStdioSignalEndsCommandsAndJobs(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestSignalsEndCommandsAndJobs(t *testing.T) {
 
 // A client that does not read must neither hold up a command nor keep the
 // server from ending.
-func TestStdioUnreadAnswersHoldUpNothing(t *testing.T) {
+func TestStdioUnreadResponsesNonBlocking(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds: the server gives the client a last chance")
 	}

@@ -19,7 +19,7 @@ type Exercise struct {
 }
 
 // Grade runs the exercise in the task, in the directory of that name below the
-// Terminal's, closes the task, and tells whether the answer is right. why is
+// Terminal's, closes the task, and reports whether the answer is right. why is
 // what the check printed, or how the answer ended. An error means that there
 // is no grade.
 func Grade(ctx context.Context, term *terminal.Terminal, task string, e Exercise) (pass bool, why string, err error) {

@@ -10,6 +10,7 @@ import (
 )
 
 func open(t *testing.T, cfg terminal.Config) *terminal.Terminal {
+	t.Helper()
 	term, err := terminal.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +23,7 @@ func open(t *testing.T, cfg terminal.Config) *terminal.Terminal {
 	return term
 }
 
-func TestGradeOnThisMachine(t *testing.T) {
+func TestGradeLocal(t *testing.T) {
 	term := open(t, terminal.Config{Dir: t.TempDir(), Timeout: 5 * time.Second})
 	const setup, check = "printf 'b\na\n' >names", `[ "$(cat sorted)" = "$(printf 'a\nb')" ] || { cat sorted; exit 1; }`
 	for name, c := range map[string]struct {
@@ -44,7 +45,7 @@ func TestGradeOnThisMachine(t *testing.T) {
 }
 
 // What is hard to bring about with real commands is scripted.
-func TestAnswerAtItsLimitDoesNotPass(t *testing.T) {
+func TestGradeTimeoutFails(t *testing.T) {
 	var fake terminaltest.Fake
 	fake.ReplyFunc(func(c terminal.Command) bool { return strings.HasPrefix(c.Script, "mkdir ") })
 	fake.Reply("answer", terminaltest.Reply{Delay: time.Hour})

@@ -1,8 +1,8 @@
-// Package fakedocker is a Docker Engine on a unix socket that does wrong what
-// a real one will not do on request. It passes requests on to a real Engine,
-// hijacked streams included, and applies rules to them: errors, delays, lost
-// answers, streams that break, a daemon that hangs or goes away. Without an
-// upstream it answers the little that a client asks first.
+// Package fakedocker is a proxy for a Docker Engine that injects failures. It
+// listens on a unix socket, forwards requests to a real Engine, hijacked streams
+// included, and applies rules to them: errors, delays, lost responses, broken
+// streams, a daemon that hangs or is down. Without an upstream it answers only
+// a client's first requests.
 package fakedocker
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Rule is what happens to the requests it matches. The paths it sees have no
+// Rule describes what happens to the requests it matches. The paths it sees have no
 // version prefix: /containers/create, /exec/0123…/start.
 type Rule struct {
 	Method     string // empty: any
@@ -97,7 +97,7 @@ type request struct {
 	header       http.Header
 }
 
-// hijacked is a stream under way.
+// hijacked is an open hijacked stream.
 type hijacked struct {
 	path string
 	cut  func() // the client knows when it returns
@@ -108,7 +108,7 @@ type hijacked struct {
 func New(t testing.TB, upstream string) *Daemon {
 	t.Helper()
 	// Not t.TempDir: the path of a socket may have 100 characters.
-	dir, err := os.MkdirTemp("", "fakedocker")
+	dir, err := os.MkdirTemp("", "fakedocker") //nolint:usetesting // a socket's path must be short, see unix(7)
 	require.NoError(t, err)
 	d := &Daemon{t: t, dir: dir, streams: make(map[*hijacked]struct{})}
 	t.Cleanup(d.Close)
@@ -128,7 +128,7 @@ func New(t testing.TB, upstream string) *Daemon {
 	return d
 }
 
-// Host is what a client calls it: unix:///….
+// Host returns the address for DOCKER_HOST: unix:///….
 func (d *Daemon) Host() string { return "unix://" + d.socket() }
 
 func (d *Daemon) socket() string { return filepath.Join(d.dir, "docker.sock") }
@@ -150,11 +150,11 @@ func (d *Daemon) Fault(r Rule) (remove func()) {
 	}
 }
 
-// Count is how many requests have come for the path; * in it stands for one
+// Count returns the number of requests for the path; * in it stands for one
 // part: /exec/*/start. Requests that a rule answered or dropped count too.
 func (d *Daemon) Count(method, pattern string) int { return len(d.Headers(method, pattern)) }
 
-// Headers are those of the requests that Count counts.
+// Headers returns the headers of the requests that Count counts.
 func (d *Daemon) Headers(method, pattern string) (all []http.Header) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -180,8 +180,8 @@ func (d *Daemon) Break(pattern string) (n int) {
 	return n
 }
 
-// Stall makes it hang until Resume: it takes connections and requests, but
-// not a byte goes either way.
+// Stall makes the daemon hang until Resume: it accepts connections but forwards
+// no byte in either direction.
 func (d *Daemon) Stall() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,9 +190,9 @@ func (d *Daemon) Stall() {
 	}
 }
 
-// Stop makes it go away: all connections break, and its socket is gone. It
-// returns when nothing of it runs. What the Engine has been asked to do goes
-// on there, as it does in containers whose daemon is restarted.
+// Stop closes all connections and removes the socket. It returns when no handler
+// runs. The Engine continues what it was asked to do, as containers do during a
+// restart of their daemon.
 func (d *Daemon) Stop() {
 	d.mu.Lock()
 	s := d.serving
@@ -230,8 +230,7 @@ func (d *Daemon) Resume() {
 	d.serving = s
 }
 
-// Close ends it, and returns when nothing of it runs. A second call does
-// nothing.
+// Close stops the daemon and waits for its handlers. A second call does nothing.
 func (d *Daemon) Close() {
 	d.mu.Lock()
 	d.closed = true
@@ -240,7 +239,7 @@ func (d *Daemon) Close() {
 	_ = os.RemoveAll(d.dir)
 }
 
-// enter takes a request in, unless it came too late.
+// enter registers a request; it fails after Stop.
 func (d *Daemon) enter(s *service) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -268,7 +267,7 @@ func (d *Daemon) match(method, path string, header http.Header) Rule {
 	return Rule{}
 }
 
-// flows returns when bytes may flow, false when ctx ends first.
+// flows waits until bytes may flow and reports false if ctx is done first.
 func (d *Daemon) flows(ctx context.Context) bool {
 	for {
 		d.mu.Lock()
@@ -328,7 +327,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// transport gets answers from the rule, else from the Engine, else from ours.
+// transport returns the response of the rule, else of the Engine, else a default.
 func (d *Daemon) transport() http.RoundTripper {
 	engine := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.dial(ctx) },
@@ -370,7 +369,7 @@ func answer(r *http.Request, status int, body string) *http.Response {
 	return resp
 }
 
-// modify does to an answer what the rule says. An error drops the connection.
+// modify applies the rule to a response. An error drops the connection.
 func (d *Daemon) modify(resp *http.Response) error {
 	ctx := resp.Request.Context()
 	rule := ctx.Value(ruleKey{}).(Rule)
@@ -431,7 +430,7 @@ func (f *flow) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hijack passes on a request for a stream of bytes, and then the bytes.
+// hijack forwards a request for a byte stream, and then the bytes.
 func (d *Daemon) hijack(w http.ResponseWriter, r *http.Request, rule Rule) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -521,7 +520,7 @@ func (d *Daemon) hijack(w http.ResponseWriter, r *http.Request, rule Rule) {
 	}
 }
 
-// refused passes on an ordinary answer to a request for a stream.
+// refused forwards an ordinary response to a request for a stream.
 func (d *Daemon) refused(w http.ResponseWriter, resp *http.Response, rule Rule) {
 	resp.Request = resp.Request.WithContext(context.WithValue(resp.Request.Context(), ruleKey{}, rule))
 	if err := d.modify(resp); err != nil {

@@ -32,17 +32,17 @@ func clientOf(t *testing.T, d *fakedocker.Daemon) *client.Client {
 
 // inFront is a fake in front of the real Engine, a client of each, and a
 // container to try things in.
-func inFront(t *testing.T) (d *fakedocker.Daemon, fake, real *client.Client, id string) {
+func inFront(t *testing.T) (d *fakedocker.Daemon, fake, engine *client.Client, id string) {
 	t.Helper()
-	real = testimage.Engine(t)
+	engine = testimage.Engine(t)
 	image := testimage.Busybox(t)
-	d = fakedocker.New(t, real.DaemonHost())
+	d = fakedocker.New(t, engine.DaemonHost())
 	fake = clientOf(t, d)
 	id = create(t, fake, image)
-	cleanUp(t, real, id)
+	cleanUp(t, engine, id)
 	_, err := fake.ContainerStart(t.Context(), id, client.ContainerStartOptions{})
 	require.NoError(t, err)
-	return d, fake, real, id
+	return d, fake, engine, id
 }
 
 func options(image string) client.ContainerCreateOptions {
@@ -60,10 +60,10 @@ func create(t *testing.T, cli *client.Client, image string) string {
 	return res.ID
 }
 
-func cleanUp(t *testing.T, real *client.Client, id string) {
+func cleanUp(t *testing.T, engine *client.Client, id string) {
 	t.Helper()
 	t.Cleanup(func() {
-		_, err := real.ContainerRemove(context.Background(), id, client.ContainerRemoveOptions{Force: true})
+		_, err := engine.ContainerRemove(context.Background(), id, client.ContainerRemoveOptions{Force: true})
 		if !errdefs.IsNotFound(err) {
 			assert.NoError(t, err)
 		}
@@ -84,22 +84,22 @@ func attach(t *testing.T, cli *client.Client, id string, cmd ...string) (execID 
 }
 
 func TestAPingComesThrough(t *testing.T) {
-	real := testimage.Engine(t)
-	d := fakedocker.New(t, real.DaemonHost())
+	engine := testimage.Engine(t)
+	d := fakedocker.New(t, engine.DaemonHost())
 	fake := clientOf(t, d)
-	want, err := real.Ping(t.Context(), client.PingOptions{})
+	want, err := engine.Ping(t.Context(), client.PingOptions{})
 	require.NoError(t, err)
 	got, err := fake.Ping(t.Context(), client.PingOptions{NegotiateAPIVersion: true})
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
-	assert.Equal(t, real.ClientVersion(), fake.ClientVersion())
+	assert.Equal(t, engine.ClientVersion(), fake.ClientVersion())
 	assert.Equal(t, 1, d.Count("HEAD", "/_ping"))
 	_, err = fake.ServerVersion(t.Context(), client.ServerVersionOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, 1, d.Count("GET", "/version"))
 }
 
-func TestAStreamComesThroughAndHalfOfItCanEnd(t *testing.T) {
+func TestProxyStreamHalfClose(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	execID, stream := attach(t, fake, id, "sh", "-c", "cat; echo end; echo err >&2; exit 3")
 	text := strings.Repeat("0123456789abcde\n", 1<<16) // a megabyte
@@ -125,19 +125,19 @@ func TestAStreamComesThroughAndHalfOfItCanEnd(t *testing.T) {
 	assert.Equal(t, 1, d.Count("POST", "/containers/*/exec"))
 }
 
-func TestARefusedStreamIsAnOrdinaryAnswer(t *testing.T) {
+func TestProxyStreamRefused(t *testing.T) {
 	_, fake, _, _ := inFront(t)
 	_, err := fake.ExecAttach(t.Context(), "none", client.ExecAttachOptions{})
 	assert.ErrorContains(t, err, "404")
 }
 
 func TestAnAnswerThatIsLongInComingComesThrough(t *testing.T) {
-	_, fake, real, id := inFront(t)
+	_, fake, engine, id := inFront(t)
 	wait := fake.ContainerWait(t.Context(), id, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
 	logs, err := fake.ContainerLogs(t.Context(), id, client.ContainerLogsOptions{ShowStdout: true, Follow: true})
 	require.NoError(t, err)
 	defer logs.Close()
-	_, err = real.ContainerKill(t.Context(), id, client.ContainerKillOptions{Signal: "KILL"})
+	_, err = engine.ContainerKill(t.Context(), id, client.ContainerKillOptions{Signal: "KILL"})
 	require.NoError(t, err)
 	select {
 	case res := <-wait.Result:
@@ -149,7 +149,7 @@ func TestAnAnswerThatIsLongInComingComesThrough(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestAStreamBreaksAfterSoManyBytes(t *testing.T) {
+func TestStreamBreakAfterServerBytes(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	d.Fault(fakedocker.Rule{PathRegexp: "^/exec/.*/start$", DropAfterBytes: 1000, Times: 1})
 	_, stream := attach(t, fake, id, "sh", "-c", "yes; sleep 1000")
@@ -162,7 +162,7 @@ func TestAStreamBreaksAfterSoManyBytes(t *testing.T) {
 	assert.Greater(t, len(got), 4000, "the rule has had its time")
 }
 
-func TestAStreamBreaksAfterSoManyBytesFromTheClient(t *testing.T) {
+func TestStreamBreakAfterClientBytes(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	d.Fault(fakedocker.Rule{PathRegexp: "^/exec/.*/start$", DropAfterSent: 1000, Times: 1})
 	_, stream := attach(t, fake, id, "sh", "-c", "cat; sleep 1000")
@@ -174,7 +174,7 @@ func TestAStreamBreaksAfterSoManyBytesFromTheClient(t *testing.T) {
 
 func errOf(_ int, err error) error { return err }
 
-func TestStreamsBreakOnRequest(t *testing.T) {
+func TestStreamBreakOnRequest(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	_, stream := attach(t, fake, id, "sh", "-c", "echo on; exec sleep 1000")
 	_, err := stream.Reader.Peek(1)
@@ -187,7 +187,7 @@ func TestStreamsBreakOnRequest(t *testing.T) {
 	require.Eventually(t, func() bool { return d.Break("/exec/*/start") == 0 }, 5*time.Second, 10*time.Millisecond)
 }
 
-func TestHeadersAreKept(t *testing.T) {
+func TestProxyHeadersKept(t *testing.T) {
 	d := fakedocker.New(t, "")
 	_, err := clientOf(t, d).Ping(t.Context(), client.PingOptions{})
 	require.NoError(t, err)
@@ -196,7 +196,7 @@ func TestHeadersAreKept(t *testing.T) {
 	assert.NotEmpty(t, headers[0].Get("User-Agent"))
 }
 
-func TestTheBodyOfAnAnswerBreaks(t *testing.T) {
+func TestResponseBodyBreak(t *testing.T) {
 	d := fakedocker.New(t, "")
 	d.Fault(fakedocker.Rule{PathRegexp: "^/info$", Status: 200, Body: `{"ID":"x"}`, DropAfterBytes: 4})
 	_, err := clientOf(t, d).Info(t.Context(), client.InfoOptions{})
@@ -204,31 +204,31 @@ func TestTheBodyOfAnAnswerBreaks(t *testing.T) {
 }
 
 func TestCreateFailsOnce(t *testing.T) {
-	d, fake, real, _ := inFront(t)
+	d, fake, engine, _ := inFront(t)
 	image := testimage.Busybox(t)
 	d.Fault(fakedocker.Rule{Method: "POST", PathRegexp: "^/containers/create$", Status: 500, Body: `{"message":"no space left"}`, Times: 1})
 	_, err := fake.ContainerCreate(t.Context(), options(image))
 	assert.True(t, errdefs.IsInternal(err), "%v", err)
 	assert.ErrorContains(t, err, "no space left")
-	cleanUp(t, real, create(t, fake, image))
+	cleanUp(t, engine, create(t, fake, image))
 	assert.Equal(t, 3, d.Count("POST", "/containers/create"))
 }
 
 func TestAnAnswerIsLostAndTheDeedIsDone(t *testing.T) {
-	d, fake, real, id := inFront(t)
+	d, fake, engine, id := inFront(t)
 	d.Fault(fakedocker.Rule{Method: "DELETE", DropAnswer: true})
 	_, err := fake.ContainerRemove(t.Context(), id, client.ContainerRemoveOptions{Force: true})
 	assert.ErrorIs(t, err, io.EOF)
-	_, err = real.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
+	_, err = engine.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
 	assert.True(t, errdefs.IsNotFound(err), "%v", err)
 }
 
 func TestARequestIsDropped(t *testing.T) {
-	d, fake, real, id := inFront(t)
+	d, fake, engine, id := inFront(t)
 	remove := d.Fault(fakedocker.Rule{Method: "DELETE", Drop: true})
 	_, err := fake.ContainerRemove(t.Context(), id, client.ContainerRemoveOptions{Force: true})
 	assert.ErrorIs(t, err, io.EOF)
-	_, err = real.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
+	_, err = engine.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
 	assert.NoError(t, err)
 	remove()
 	_, err = fake.ContainerRemove(t.Context(), id, client.ContainerRemoveOptions{Force: true})
@@ -236,7 +236,7 @@ func TestARequestIsDropped(t *testing.T) {
 	assert.Equal(t, 2, d.Count("DELETE", "/containers/*"))
 }
 
-func TestACommandSeemsToRunOnAfterItsEnd(t *testing.T) {
+func TestExecReportedRunningAfterExit(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	d.Fault(fakedocker.Rule{Method: "GET", PathRegexp: "^/exec/.*/json$", Times: 3, Rewrite: func(body []byte) []byte {
 		return bytes.Replace(body, []byte(`"Running":false`), []byte(`"Running":true`), 1)
@@ -255,7 +255,7 @@ func TestACommandSeemsToRunOnAfterItsEnd(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
-func TestTheDaemonGoesAwayAndComesBack(t *testing.T) {
+func TestDaemonDownAndUp(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	_, stream := attach(t, fake, id, "sh", "-c", "echo on; exec sleep 1000")
 	_, err := stream.Reader.Peek(1)
@@ -273,7 +273,7 @@ func TestTheDaemonGoesAwayAndComesBack(t *testing.T) {
 	assert.True(t, res.Container.State.Running)
 }
 
-func TestTheDaemonHangs(t *testing.T) {
+func TestDaemonHang(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	_, stream := attach(t, fake, id, "sh", "-c", "while sleep 0.05; do echo tick; done")
 	d.Stall()
@@ -299,7 +299,7 @@ func TestTheDaemonHangs(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestItEndsWhileItHangs(t *testing.T) {
+func TestCloseDuringHang(t *testing.T) {
 	d, fake, _, id := inFront(t)
 	_, stream := attach(t, fake, id, "sh", "-c", "while sleep 0.05; do echo tick; done")
 	d.Stall()
@@ -309,7 +309,7 @@ func TestItEndsWhileItHangs(t *testing.T) {
 	d.Close()
 }
 
-func TestAnAnswerIsLate(t *testing.T) {
+func TestResponseDelayed(t *testing.T) {
 	d := fakedocker.New(t, "")
 	fake := clientOf(t, d)
 	d.Fault(fakedocker.Rule{PathRegexp: "^/version$", Delay: 200 * time.Millisecond})
@@ -325,7 +325,7 @@ func TestAnAnswerIsLate(t *testing.T) {
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestWithoutAnEngineItAnswersThePing(t *testing.T) {
+func TestNoEnginePing(t *testing.T) {
 	d := fakedocker.New(t, "")
 	fake := clientOf(t, d)
 	ping, err := fake.Ping(t.Context(), client.PingOptions{NegotiateAPIVersion: true})
@@ -340,7 +340,7 @@ func TestWithoutAnEngineItAnswersThePing(t *testing.T) {
 	assert.ErrorContains(t, err, "1.20")
 }
 
-func TestWithoutAnEngineAStreamIsARule(t *testing.T) {
+func TestNoEngineStreamRule(t *testing.T) {
 	d := fakedocker.New(t, "")
 	fake := clientOf(t, d)
 	d.Fault(fakedocker.Rule{PathRegexp: "^/exec/1/start$", Status: http.StatusSwitchingProtocols, Body: "some bytes"})

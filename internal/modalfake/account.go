@@ -2,13 +2,14 @@ package modalfake
 
 import (
 	"context"
+	"maps"
 
 	pb "github.com/modal-labs/modal-client/go/proto/modal_proto"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-// controlPlane serves what a workspace has: apps, images, secrets, volumes and
+// controlPlane serves the objects of a workspace: apps, images, secrets, volumes and
 // sandboxes.
 type controlPlane struct {
 	pb.UnimplementedModalClientServer
@@ -45,7 +46,7 @@ func (s *Server) appLocked(id string) (*app, error) {
 	return nil, status.Errorf(codes.NotFound, "App %q not found", id)
 }
 
-// EnvironmentGetOrCreate takes every environment for an existing one.
+// EnvironmentGetOrCreate treats every environment as existing.
 func (c *controlPlane) EnvironmentGetOrCreate(_ context.Context, r *pb.EnvironmentGetOrCreateRequest) (*pb.EnvironmentGetOrCreateResponse, error) {
 	name := r.GetDeploymentName()
 	if name == "" {
@@ -87,9 +88,7 @@ func (s *Server) envLocked(env map[string]string, ids []string, sources []*pb.Se
 		if !ok {
 			return status.Errorf(codes.NotFound, "Secret %q not found", id)
 		}
-		for name, value := range values {
-			env[name] = value
-		}
+		maps.Copy(env, values)
 		return nil
 	}
 	if len(sources) == 0 {
@@ -106,9 +105,7 @@ func (s *Server) envLocked(env map[string]string, ids []string, sources []*pb.Se
 			}
 			continue
 		}
-		for name, value := range source.GetEnv().GetContents() {
-			env[name] = value
-		}
+		maps.Copy(env, source.GetEnv().GetContents())
 	}
 	return nil
 }

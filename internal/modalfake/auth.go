@@ -15,15 +15,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// authorizer says whether a call may go on.
+// authorizer returns an error if a call's credentials are missing or wrong.
 type authorizer func(ctx context.Context, method string, req any) error
 
-// tokenLife is how long the control plane's own tokens hold. The SDK gets a
-// new one some minutes before.
+// tokenLife is how long the control plane's tokens are valid. The SDK renews
+// them some minutes before they expire.
 const tokenLife = time.Hour
 
-// authorizeControl wants the token id and secret on every call, and on all but
-// streams the token that AuthTokenGet gave for them.
+// authorizeControl requires the token ID and secret on every call, and on unary
+// calls also the token that AuthTokenGet returned.
 func (s *Server) authorizeControl(ctx context.Context, method string, _ any) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	if first(md, "x-modal-token-id") != s.opt.TokenID || first(md, "x-modal-token-secret") != s.opt.TokenSecret {
@@ -38,7 +38,7 @@ func (s *Server) authorizeControl(ctx context.Context, method string, _ any) err
 	return nil
 }
 
-// authorizeRouter wants the token of the task that the call is about.
+// authorizeRouter requires the token of the request's task.
 func (s *Server) authorizeRouter(ctx context.Context, _ string, req any) error {
 	md, _ := metadata.FromIncomingContext(ctx)
 	r, ok := req.(interface{ GetTaskId() string })
@@ -55,13 +55,13 @@ func first(md metadata.MD, name string) string {
 	return ""
 }
 
-// claims are what our tokens say.
+// claims is the payload of the fake's tokens.
 type claims struct {
 	Subject string `json:"sub"`
 	Expiry  int64  `json:"exp"` // by the machine's clock, as the SDK reads it
 }
 
-// sign makes a token in the shape of a JWT.
+// sign returns a token in the form of a JWT.
 func (s *Server) sign(subject string, life time.Duration) string {
 	b, _ := json.Marshal(claims{subject, time.Now().Add(life).Unix()})
 	head := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
@@ -75,7 +75,7 @@ func (s *Server) seal(body string) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// signed tells whether a token is ours, for the subject, and still holds.
+// signed reports whether the token was signed here for subject and is not expired.
 func (s *Server) signed(token, subject string) bool {
 	i := strings.LastIndexByte(token, '.')
 	if i < 0 || !hmac.Equal([]byte(s.seal(token[:i])), []byte(token[i+1:])) {
@@ -90,7 +90,7 @@ func (s *Server) signed(token, subject string) bool {
 	return json.Unmarshal(b, &c) == nil && c.Subject == subject && time.Now().Unix() < c.Expiry
 }
 
-// AuthTokenGet gives a token to those who have the id and the secret.
+// AuthTokenGet returns a token; authorizeControl has checked the ID and secret.
 func (c *controlPlane) AuthTokenGet(context.Context, *pb.AuthTokenGetRequest) (*pb.AuthTokenGetResponse, error) {
 	return pb.AuthTokenGetResponse_builder{Token: c.sign("workspace", tokenLife)}.Build(), nil
 }

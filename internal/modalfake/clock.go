@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Clock is what the fake's limits run on.
+// A Clock is the time source of the fake's limits.
 type Clock interface {
 	Now() time.Time
 	// AfterFunc calls f once d has passed, unless stop comes first.
@@ -59,8 +59,8 @@ func (c *ManualClock) AfterFunc(d time.Duration, f func()) func() bool {
 	}
 }
 
-// Advance lets d pass. What falls due meanwhile is called in its order, and
-// has been done when Advance returns.
+// Advance moves the clock by d. It calls the functions that fall due in their
+// order and returns when they have.
 func (c *ManualClock) Advance(d time.Duration) {
 	end := c.Now().Add(d)
 	for {
@@ -72,8 +72,8 @@ func (c *ManualClock) Advance(d time.Duration) {
 	}
 }
 
-// next moves the clock to the next function that is due before end and takes
-// it out; nil if there is none, with the clock at end.
+// next removes and returns the next function due by end, with the clock at its
+// time. If there is none, it sets the clock to end and returns nil.
 func (c *ManualClock) next(end time.Time) func() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestManualClockCallsInOrder(t *testing.T) {
+func TestManualClockAdvanceOrder(t *testing.T) {
 	c := NewManualClock()
 	start := c.Now()
 	var calls []time.Duration

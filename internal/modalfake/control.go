@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// pageSize is small, so that tests see SandboxList turn pages.
+// pageSize is small, so that tests exercise the paging of SandboxList.
 const pageSize = 20
 
 // SandboxCreate makes a sandbox of the first generation and returns before it
@@ -26,7 +26,7 @@ func (c *controlPlane) SandboxCreate(ctx context.Context, r *pb.SandboxCreateReq
 }
 
 // SandboxCreateV2 makes one of the second generation, waits until it is
-// scheduled, and tells the way to its router. A caller that gives up leaves
+// scheduled, and returns the access to its router. A caller that gives up leaves
 // the sandbox behind.
 func (c *controlPlane) SandboxCreateV2(ctx context.Context, r *pb.SandboxCreateV2Request) (*pb.SandboxCreateV2Response, error) {
 	if r.GetDefinition().GetResources().GetGpuConfig().GetGpuType() != "" {
@@ -51,7 +51,7 @@ func (c *controlPlane) SandboxCreateV2(ctx context.Context, r *pb.SandboxCreateV
 	}.Build(), nil
 }
 
-// access is the way to a sandbox's router. The SDK wants https in the URL and
+// access returns a token for a sandbox's router and its URL. The SDK wants https in the URL and
 // speaks plain text if the control plane is on this machine.
 func (c *controlPlane) access(b *sandbox) (jwt, url string) {
 	life := c.opt.RouterToken
@@ -61,7 +61,7 @@ func (c *controlPlane) access(b *sandbox) (jwt, url string) {
 	return c.sign(b.task, life), "https://" + c.Router.Addr().String()
 }
 
-// SandboxGetTaskId tells the task once there is one, or how the sandbox ended.
+// SandboxGetTaskId returns the task ID once there is one, or how the sandbox ended.
 func (c *controlPlane) SandboxGetTaskId(_ context.Context, r *pb.SandboxGetTaskIdRequest) (*pb.SandboxGetTaskIdResponse, error) {
 	b, err := c.sandbox(r.GetSandboxId())
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *controlPlane) SandboxGetTaskIdV2(ctx context.Context, r *pb.SandboxGetT
 	return c.SandboxGetTaskId(ctx, r)
 }
 
-// TaskGetCommandRouterAccess tells the way to the router of a task.
+// TaskGetCommandRouterAccess returns the access to the router of a task.
 func (c *controlPlane) TaskGetCommandRouterAccess(_ context.Context, r *pb.TaskGetCommandRouterAccessRequest) (*pb.TaskGetCommandRouterAccessResponse, error) {
 	b, err := c.task(r.GetTaskId())
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *controlPlane) TaskGetCommandRouterAccess(_ context.Context, r *pb.TaskG
 	return pb.TaskGetCommandRouterAccessResponse_builder{Jwt: jwt, Url: url}.Build(), nil
 }
 
-// SandboxGetCommandRouterAccess tells the way to the router of a sandbox.
+// SandboxGetCommandRouterAccess returns the access to the router of a sandbox.
 func (c *controlPlane) SandboxGetCommandRouterAccess(_ context.Context, r *pb.SandboxGetCommandRouterAccessRequest) (*pb.SandboxGetCommandRouterAccessResponse, error) {
 	b, err := c.sandbox(r.GetSandboxId())
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *controlPlane) SandboxWaitV2(ctx context.Context, r *pb.SandboxWaitReque
 	return c.SandboxWait(ctx, r)
 }
 
-// SandboxTerminate ends a sandbox. For one that has ended it is no error.
+// SandboxTerminate ends a sandbox. Ending it again is no error.
 func (c *controlPlane) SandboxTerminate(_ context.Context, r *pb.SandboxTerminateRequest) (*pb.SandboxTerminateResponse, error) {
 	b, err := c.sandbox(r.GetSandboxId())
 	if err != nil {

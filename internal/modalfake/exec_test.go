@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestACommandHasItsOutputsAndItsCode(t *testing.T) {
+func TestExecOutputAndExitCode(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	o := sh(t, sb, `printf 'a\000b\377'; echo bad >&2; exit 3`).ok(t)
@@ -46,7 +46,7 @@ func TestACommandHasItsOutputsAndItsCode(t *testing.T) {
 	require.EqualValues(t, 1, n.RPCs["AuthTokenGet"])
 }
 
-func TestACommandHasItsInput(t *testing.T) {
+func TestExecStdin(t *testing.T) {
 	_, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	p, err := sb.Exec(t.Context(), []string{"cat"}, nil)
@@ -67,7 +67,7 @@ func TestACommandHasItsInput(t *testing.T) {
 	require.Equal(t, codes.FailedPrecondition, status.Code(err))
 }
 
-func TestInputThatNobodyReadsWaits(t *testing.T) {
+func TestExecStdinUnread(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	p, err := sb.Exec(t.Context(), []string{"sh", "-c", "read go; sleep 0.2; wc -c"}, nil)
@@ -80,7 +80,7 @@ func TestInputThatNobodyReadsWaits(t *testing.T) {
 	require.EqualValues(t, 2, s.Stats().RPCs["TaskExecStdinWrite"])
 }
 
-func TestEnvironmentAndDirectory(t *testing.T) {
+func TestExecEnvironmentAndDirectory(t *testing.T) {
 	t.Setenv("MODALFAKE_TEST_SECRET", "of the host")
 	_, client := serve(t, Options{Secrets: map[string]map[string]string{"named": {"FROM_SECRET": "s"}}})
 	secret, err := client.Secrets.FromName(t.Context(), "named", nil)
@@ -101,7 +101,7 @@ func TestEnvironmentAndDirectory(t *testing.T) {
 	require.ErrorAs(t, err, &modal.NotFoundError{})
 }
 
-func TestMuchOutputCostsLittleMemory(t *testing.T) {
+func TestExecLargeOutputMemoryBounded(t *testing.T) {
 	_, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	const size = 100 << 20
@@ -140,7 +140,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestUnreadOutputMakesTheCommandWait(t *testing.T) {
+func TestExecUnreadOutputBlocksCommand(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	p, err := sb.Exec(t.Context(), []string{"sh", "-c", "yes & wait"}, nil)
@@ -166,7 +166,7 @@ func TestUnreadOutputMakesTheCommandWait(t *testing.T) {
 	finish(t.Context(), p)
 }
 
-func TestCommandsRunAtTheSameTime(t *testing.T) {
+func TestExecConcurrent(t *testing.T) {
 	_, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	sh(t, sb, `mkfifo "$HOME"/a "$HOME"/b`).ok(t)
@@ -182,7 +182,7 @@ func TestCommandsRunAtTheSameTime(t *testing.T) {
 	both.Wait() // for ever, if one waited for the other
 }
 
-func TestAnExecsOwnTimeout(t *testing.T) {
+func TestExecTimeout(t *testing.T) {
 	for name, one := range map[string]bool{"kills the group": false, "kills one process": true} {
 		t.Run(name, func(t *testing.T) {
 			s, client := serve(t, Options{KillOne: one, EOFAtExit: true})
@@ -203,7 +203,7 @@ func TestAnExecsOwnTimeout(t *testing.T) {
 	}
 }
 
-func TestOutputEndsWithTheLastHolderOrWithTheProcess(t *testing.T) {
+func TestExecOutputEOFWithBackgroundProcess(t *testing.T) {
 	for _, atExit := range []bool{false, true} {
 		_, client := serve(t, Options{EOFAtExit: atExit})
 		sb := open(t, client, nil)
@@ -218,7 +218,7 @@ func TestOutputEndsWithTheLastHolderOrWithTheProcess(t *testing.T) {
 	}
 }
 
-func TestManyExecsCostNoDescriptors(t *testing.T) {
+func TestExecManyDescriptorsClosed(t *testing.T) {
 	_, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	sh(t, sb, "true").ok(t)

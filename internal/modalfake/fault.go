@@ -12,16 +12,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A Fault is something that goes wrong with one RPC. What is set of it happens
-// in the order of the fields.
+// A Fault makes one RPC fail. Its fields take effect in their order.
 type Fault struct {
-	Method string // of which RPC, such as "TaskExecStart"; "": of any
-	Skip   int    // calls that go well before
-	Times  int    // calls that go wrong then; 0: one, negative: all
+	Method string // the RPC, such as "TaskExecStart"; "": any
+	Skip   int    // calls that succeed first
+	Times  int    // calls that fail then; 0: one, negative: all
 
 	Delay time.Duration // before the work, by the machine's clock
 	Hang  bool          // no work and no answer until the caller gives up
-	Death Moment        // when the sandbox dies that the call is about
+	Death Moment        // when the request's sandbox dies
 
 	// Code is the answer instead of the work; with Lost, after the work was
 	// done. On a stream that sends it comes after Bytes, in the middle of it.
@@ -46,8 +45,8 @@ type armed struct {
 	skip, times int
 }
 
-// Inject makes RPCs go wrong from now on. Of several faults for one call the
-// earliest counts.
+// Inject adds faults to later RPCs. If several match a call, the earliest injected
+// one applies.
 func (s *Server) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,15 +59,14 @@ func (s *Server) Inject(faults ...Fault) {
 	}
 }
 
-// Heal takes back what Inject did.
+// Heal removes all injected faults.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil
 }
 
-// arrive counts a call and returns what is to go wrong with it, nil if
-// nothing is.
+// arrive counts a call and returns the fault to apply to it, or nil.
 func (s *Server) arrive(method string) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +91,7 @@ func (s *Server) arrive(method string) *Fault {
 	return nil
 }
 
-// before is what goes wrong ahead of the work; an error is the answer.
+// before applies the part of f that precedes the call; an error is the reply.
 func (s *Server) before(ctx context.Context, f *Fault, req any) error {
 	if f == nil {
 		return nil
@@ -114,7 +112,7 @@ func (s *Server) before(ctx context.Context, f *Fault, req any) error {
 	return nil
 }
 
-// after is what goes wrong behind the work.
+// after applies the part of f that follows the call.
 func (s *Server) after(f *Fault, req any) error {
 	if f == nil {
 		return nil
@@ -175,14 +173,14 @@ func (s *Server) stream(authorize authorizer) grpc.StreamServerInterceptor {
 	}
 }
 
-// stream lets things go wrong in the middle. One goroutine uses it.
+// stream applies a fault to a streaming RPC. One goroutine uses it.
 type stream struct {
 	grpc.ServerStream
 	server    *Server
 	method    string
 	authorize authorizer
 	fault     *Fault
-	req       any // the first message, which tells what the call is about
+	req       any // the first message, which names the task
 	sent      int
 	failed    error
 }

@@ -82,7 +82,7 @@ func TestFaultReplyLost(t *testing.T) {
 	require.Equal(t, "once\n", finish(t.Context(), p).ok(t).stdout)
 }
 
-func TestWithoutDedupALostReplyMakesMoreSandboxes(t *testing.T) {
+func TestFaultReplyLostNoDedup(t *testing.T) {
 	s, client := serve(t, Options{NoDedup: true})
 	app, image := prepare(t, client)
 	s.Inject(Fault{Method: "SandboxCreateV2", Code: codes.Unavailable, Lost: true, Times: 2})
@@ -91,7 +91,7 @@ func TestWithoutDedupALostReplyMakesMoreSandboxes(t *testing.T) {
 	require.EqualValues(t, 3, s.Stats().Alive)
 }
 
-func TestFaultInTheMiddleOfAStream(t *testing.T) {
+func TestFaultMidStream(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	s.Inject(
@@ -109,7 +109,7 @@ func TestFaultInTheMiddleOfAStream(t *testing.T) {
 
 func last(words []string) string { return words[len(words)-1] }
 
-func TestFaultSandboxDies(t *testing.T) {
+func TestFaultSandboxDeath(t *testing.T) {
 	for _, moment := range []Moment{Before, After} {
 		s, client := serve(t, Options{})
 		sb := open(t, client, nil)
@@ -130,7 +130,7 @@ func TestFaultSandboxDies(t *testing.T) {
 	}
 }
 
-func TestTheNetworkIsCutAndComesBack(t *testing.T) {
+func TestNetworkCutAndRestored(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	p, err := sb.Exec(t.Context(), []string{"sh", "-c", "seq 1000; sleep 0.5; seq 1000"}, nil)
@@ -148,7 +148,7 @@ func TestTheNetworkIsCutAndComesBack(t *testing.T) {
 	}, 10*time.Second, 50*time.Millisecond)
 }
 
-func TestTheNetworkFreezes(t *testing.T) {
+func TestNetworkFreeze(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	p, err := sb.Exec(t.Context(), []string{"echo", "there"}, nil)

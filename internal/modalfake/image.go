@@ -11,11 +11,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A Build is how the building of an image goes.
+// A Build describes how building an image proceeds.
 type Build struct {
 	Duration time.Duration // on the fake's clock
-	Log      []string      // lines, told as the building goes on
-	Fail     string        // why it fails; "": it does not
+	Log      []string      // lines, sent while it builds
+	Fail     string        // the error it fails with; "": it succeeds
 }
 
 type image struct {
@@ -52,7 +52,7 @@ func (c *controlPlane) ImageGetOrCreate(_ context.Context, r *pb.ImageGetOrCreat
 	return pb.ImageGetOrCreateResponse_builder{ImageId: m.id, Result: m.result}.Build(), nil
 }
 
-// recipe is what makes two images the same, and the tag it begins with.
+// recipe returns the key under which equal images are cached, and the base tag.
 func recipe(m *pb.Image) (key, tag string) {
 	commands := m.GetDockerfileCommands()
 	if len(commands) > 0 {
@@ -65,7 +65,7 @@ func recipe(m *pb.Image) (key, tag string) {
 	return strings.Join(append(parts, commands...), "\n"), tag
 }
 
-// build ends at once or when its time has passed.
+// build finishes the image at once or after the build's duration.
 func (s *Server) build(m *image) {
 	end := func() {
 		done := result(pb.GenericResult_GENERIC_STATUS_SUCCESS, 0)
@@ -84,7 +84,7 @@ func (s *Server) build(m *image) {
 	end()
 }
 
-// ImageJoinStreaming tells the log of a build, and its result once there is one.
+// ImageJoinStreaming sends the log of a build, and its result once it has one.
 func (c *controlPlane) ImageJoinStreaming(r *pb.ImageJoinStreamingRequest, out grpc.ServerStreamingServer[pb.ImageJoinStreamingResponse]) error {
 	c.mu.Lock()
 	m := c.images[r.GetImageId()]

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Network is the way to one of the services. Tests cut it or let it go silent.
+// Network is the listener of one of the services, which tests can cut or freeze.
 type Network struct {
 	net.Listener
 
@@ -50,7 +50,7 @@ func (n *Network) keep(c net.Conn) *conn {
 	return kept
 }
 
-// Drop breaks every connection; new ones are welcome.
+// Drop closes every connection but accepts new ones.
 func (n *Network) Drop() {
 	n.mu.Lock()
 	conns := n.conns
@@ -61,7 +61,7 @@ func (n *Network) Drop() {
 	}
 }
 
-// Cut breaks every connection, and new ones as they come, until restored.
+// Cut closes every connection, old and new, until restore is called.
 func (n *Network) Cut() (restore func()) {
 	n.mu.Lock()
 	n.cut = true
@@ -70,8 +70,8 @@ func (n *Network) Cut() (restore func()) {
 	return n.restore
 }
 
-// Freeze lets no byte pass in either direction, and breaks nothing, until
-// restored.
+// Freeze blocks reads and writes without closing connections, until restore is
+// called.
 func (n *Network) Freeze() (restore func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

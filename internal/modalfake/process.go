@@ -1,6 +1,7 @@
 package modalfake
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,7 @@ type execution struct {
 	reaped bool // the process's number may belong to another one
 }
 
-// begin books an exec. The second result tells whether it is new.
+// begin registers an exec. fresh reports whether id was not known before.
 func (s *Server) begin(b *sandbox, id string) (x *execution, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +75,7 @@ func (s *Server) begin(b *sandbox, id string) (x *execution, fresh bool, err err
 	return x, true, nil
 }
 
-// command is what an exec runs.
+// command describes what an exec runs.
 type command struct {
 	args           []string
 	dir            string // "": the sandbox's
@@ -83,8 +84,8 @@ type command struct {
 	timeout        time.Duration // 0: none
 }
 
-// start starts a booked exec. A program that cannot be started is a process
-// that ended with the shell's code for it.
+// start starts a registered exec. If that fails, the exec ends with the exit
+// status that a shell would give (POSIX.1-2024, XCU 2.8.2: 126 or 127).
 func (s *Server) start(x *execution, c command) {
 	defer close(x.started)
 	if err := s.fork(x, c); err != nil {
@@ -120,7 +121,7 @@ func (s *Server) start(x *execution, c command) {
 func (s *Server) fork(x *execution, c command) (err error) {
 	b := x.sandbox
 	cmd := exec.Command(c.args[0], c.args[1:]...)
-	cmd.Dir = firstNonEmpty(c.dir, b.workdir, b.dir)
+	cmd.Dir = cmp.Or(c.dir, b.workdir, b.dir)
 	cmd.Env = s.environ(b, c.env)
 	cmd.SysProcAttr = sysProcAttr()
 	var theirs []*os.File
@@ -176,8 +177,7 @@ func (s *Server) fork(x *execution, c command) (err error) {
 	return nil
 }
 
-// environ is what a command finds in its environment: nothing of this
-// process's but the way to its programs.
+// environ returns a command's environment. Of this process's own it has only PATH.
 func (s *Server) environ(b *sandbox, own map[string]string) []string {
 	env := map[string]string{
 		"PATH":             os.Getenv("PATH"),
@@ -198,8 +198,8 @@ func (s *Server) environ(b *sandbox, own map[string]string) []string {
 	return list
 }
 
-// pump brings output from a pipe to its spool, until the last holder of the
-// pipe has gone, or the process has with Options.EOFAtExit.
+// pump copies output from a pipe to its spool until EOF or, with
+// Options.EOFAtExit, until the process has exited.
 func (s *Server) pump(x *execution, r *os.File, out *spool) {
 	defer r.Close()
 	defer out.close()
@@ -228,7 +228,7 @@ func (s *Server) pump(x *execution, r *os.File, out *spool) {
 	}
 }
 
-// reap waits for the process and says how it ended.
+// reap waits for the process and records how it ended.
 func (s *Server) reap(x *execution) {
 	awaitExit(x.cmd.Process.Pid)
 	s.mu.Lock()
@@ -247,7 +247,7 @@ func (s *Server) reap(x *execution) {
 	}
 }
 
-// settle books the end of an exec.
+// settle records the end of an exec.
 func (s *Server) settle(x *execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +257,7 @@ func (s *Server) settle(x *execution) {
 	close(x.exited)
 }
 
-// timeOut is the end of an exec by its own limit.
+// timeOut kills an exec that has reached its own timeout.
 func (s *Server) timeOut(x *execution) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,8 +268,8 @@ func (s *Server) timeOut(x *execution) {
 	killLeader(x.cmd.Process, !s.opt.KillOne)
 }
 
-// abandon ends the output of an exec whose sandbox has ended. What escaped the
-// kill gets a second to leave.
+// abandon ends the output of an exec whose sandbox has ended, at the latest a
+// second later if a process that escaped the kill holds the pipe.
 func (x *execution) abandon() {
 	x.gone.Store(true)
 	for _, out := range []*spool{x.stdout, x.stderr} {
@@ -282,7 +282,7 @@ func (x *execution) abandon() {
 	}
 }
 
-// free gives back the files of its output.
+// free closes the files of its output.
 func (x *execution) free() {
 	for _, out := range []*spool{x.stdout, x.stderr} {
 		if out != nil {
@@ -311,13 +311,4 @@ func (s *Server) killAll(b *sandbox) error {
 		return nil
 	}
 	return s.census.killMarked(b.mark, leaders)
-}
-
-func firstNonEmpty(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

@@ -13,15 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killLimit is how long the processes of a sandbox may take to die of KILL.
+// killLimit bounds the time a sandbox's processes take to die of SIGKILL.
 const killLimit = 10 * time.Second
 
 func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 // awaitExit waits for the process's end without reaping it, so that its
-// number stays its own until that is booked.
+// pid is not reused before reaped is set.
 func awaitExit(pid int) {
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	for {
+		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != unix.EINTR {
+			return
+		}
 	}
 }
 
@@ -34,9 +37,8 @@ func killLeader(p *os.Process, group bool) {
 	_ = p.Kill()
 }
 
-// killMarked kills whatever carries the mark or is in the session of one of
-// the leaders, until two looks in a row find nobody: a process in the middle
-// of an exec shows no environment.
+// killMarked kills the processes with the mark or in the session of a leader,
+// until two scans in a row find none: /proc/pid/environ is empty during execve.
 func (c *census) killMarked(mark string, leaders func() []*os.Process) error {
 	if len(mark) < 32 {
 		return fmt.Errorf("kill processes: mark %q is too short", mark) // the empty one is in every environment
@@ -77,25 +79,25 @@ func (c *census) carriers(mark string) (n int64) {
 	return n
 }
 
-// census looks at all processes of the machine. Those who ask while a look is
-// under way share the next one, so that a hundred sandboxes that end at once
-// do not take a hundred looks.
+// census lists all processes of the machine. Callers that arrive during a scan
+// share the next one, so that a hundred sandboxes that end at once do not cost
+// a hundred scans.
 type census struct {
 	mu   sync.Mutex // guards the rest
-	next *look
-	busy bool // a goroutine is looking
+	next *scan
+	busy bool // a goroutine is scanning
 }
 
-type look struct {
+type scan struct {
 	done  chan struct{} // closed when the next is set
 	found []process
 }
 
-// take returns the processes there were after it was called.
+// take returns the result of a scan that began after take was called.
 func (c *census) take() []process {
 	c.mu.Lock()
 	if c.next == nil {
-		c.next = &look{done: make(chan struct{})}
+		c.next = &scan{done: make(chan struct{})}
 	}
 	mine := c.next
 	if !c.busy {
@@ -173,14 +175,14 @@ func readProcess(pid int) (process, bool) {
 	return process{pid: pid, session: session, started: fields[19]}, err == nil
 }
 
-// kill kills this process and no later one of its number: the handle is taken
-// first, then the identity compared.
+// kill kills this process but not a later one with its pid: it opens the handle
+// (a pidfd) first and compares the start time then.
 func (q process) kill() {
 	handle, err := os.FindProcess(q.pid)
 	if err != nil {
 		return
 	}
-	defer handle.Release()
+	defer func() { _ = handle.Release() }()
 	if now, ok := readProcess(q.pid); ok && now.started == q.started {
 		_ = handle.Signal(syscall.SIGKILL)
 	}

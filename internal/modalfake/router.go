@@ -1,9 +1,11 @@
 package modalfake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"time"
 
@@ -13,8 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// commandRouter serves the execs of all sandboxes, as the machines do on which
-// they run.
+// commandRouter serves the execs of all sandboxes. At Modal each machine has one.
 type commandRouter struct {
 	pb.UnimplementedTaskCommandRouterServer
 	*Server
@@ -41,13 +42,11 @@ func (c *commandRouter) TaskExecStart(_ context.Context, r *pb.TaskExecStartRequ
 		cmd.args = fsCommand(cmd.args)
 		c.count(func(n *Stats) { n.FSCalls++ })
 	}
-	dir := firstNonEmpty(cmd.dir, b.workdir, b.dir)
+	dir := cmp.Or(cmd.dir, b.workdir, b.dir)
 	if info, err := os.Stat(dir); (err != nil || !info.IsDir()) && c.over(b) == nil {
 		return nil, status.Errorf(codes.InvalidArgument, "%q is not a directory", dir)
 	}
-	for name, value := range r.GetEnv() {
-		cmd.env[name] = value
-	}
+	maps.Copy(cmd.env, r.GetEnv())
 	c.mu.Lock()
 	err = c.envLocked(cmd.env, r.GetSecretIds(), r.GetSecretSources())
 	c.mu.Unlock()
@@ -65,7 +64,7 @@ func (c *commandRouter) TaskExecStart(_ context.Context, r *pb.TaskExecStartRequ
 	return &pb.TaskExecStartResponse{}, nil
 }
 
-// alive finds a task's sandbox. One that has ended is what Options.Ended says.
+// alive returns a task's sandbox, or the error of Options.Ended if it has ended.
 func (c *commandRouter) alive(task string) (*sandbox, error) {
 	b, err := c.task(task)
 	if err != nil {
@@ -130,7 +129,7 @@ func (c *commandRouter) TaskExecPoll(_ context.Context, r *pb.TaskExecPollReques
 	return pb.TaskExecPollResponse_builder{Code: code, Signal: signal}.Build(), nil
 }
 
-// exit is one or the other.
+// exit returns the exit code or the signal; the other is nil.
 func (x *execution) exit() (code, signal *int32) {
 	if x.signal != 0 {
 		return nil, new32(x.signal)
@@ -197,7 +196,7 @@ func (c *commandRouter) TaskExecStdinWrite(ctx context.Context, r *pb.TaskExecSt
 	return &pb.TaskExecStdinWriteResponse{}, nil
 }
 
-// feed writes to stdin when it is its turn, for no longer than ctx.
+// feed writes to stdin after earlier writes, until ctx is done.
 func (x *execution) feed(ctx context.Context, offset uint64, data []byte, eof bool) error {
 	if x.stdin == nil {
 		return status.Error(codes.FailedPrecondition, "the process could not be started")
@@ -241,7 +240,7 @@ func (x *execution) write(ctx context.Context, data []byte) error {
 	return nil
 }
 
-// TaskExecStdinStatus tells how much of its input a process has got.
+// TaskExecStdinStatus returns how many bytes were written to the process.
 func (c *commandRouter) TaskExecStdinStatus(ctx context.Context, r *pb.TaskExecStdinStatusRequest) (*pb.TaskExecStdinStatusResponse, error) {
 	x, err := c.exec(r.GetTaskId(), r.GetExecId())
 	if err != nil {

@@ -66,7 +66,7 @@ func (s *Server) gpus() []string {
 	return commonGPUs
 }
 
-// order is what both generations of SandboxCreate ask for.
+// order holds the request of either generation of SandboxCreate.
 type order struct {
 	v2      bool
 	app     string
@@ -75,8 +75,8 @@ type order struct {
 	tags    []*pb.SandboxTag
 }
 
-// create makes a sandbox, or finds the one that an earlier try of the same
-// call has made.
+// create creates a sandbox, or returns the one that an earlier attempt of the
+// same call created.
 func (s *Server) create(ctx context.Context, o order) (*sandbox, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	key := first(md, "x-idempotency-key")
@@ -90,7 +90,7 @@ func (s *Server) create(ctx context.Context, o order) (*sandbox, error) {
 	return b, nil
 }
 
-// add books a sandbox.
+// add registers a sandbox.
 func (s *Server) add(o order, key string) (*sandbox, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +151,7 @@ func (s *Server) add(o order, key string) (*sandbox, error) {
 	return b, nil
 }
 
-// checkLocked refuses what Modal would refuse.
+// checkLocked returns the errors of requests that Modal rejects.
 func (s *Server) checkLocked(o order) (*app, error) {
 	a, err := s.appLocked(o.app)
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *Server) checkLocked(o order) (*app, error) {
 	return a, nil
 }
 
-// runningLocked finds the app's sandbox that has the name now.
+// runningLocked returns the app's running sandbox with the name, or nil.
 func (s *Server) runningLocked(a *app, name string) *sandbox {
 	for _, b := range s.sandboxes {
 		if b.app == a && b.name == name && name != "" && b.result == nil {
@@ -205,7 +205,7 @@ func (s *Server) idleOut(b *sandbox) {
 	}
 }
 
-// enter runs the sandbox's own command, with which it ends.
+// enter runs the sandbox's entrypoint, with which it ends.
 func (s *Server) enter(b *sandbox, def *pb.Sandbox) {
 	x, fresh, err := s.begin(b, "entrypoint")
 	if err != nil || !fresh {
@@ -284,7 +284,7 @@ func (s *Server) task(id string) (*sandbox, error) {
 	return nil, status.Errorf(codes.NotFound, "Task %q not found", id)
 }
 
-// over returns the result of a sandbox, nil while it lives.
+// over returns the result of a sandbox, or nil while it runs.
 func (s *Server) over(b *sandbox) *pb.GenericResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()

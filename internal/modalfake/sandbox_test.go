@@ -15,14 +15,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func TestTerminateKillsWhateverRuns(t *testing.T) {
+func TestTerminateKillsAllProcesses(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	other := open(t, client, nil)
 	neighbour, err := other.Exec(t.Context(), []string{"sleep", "60"}, nil)
 	require.NoError(t, err)
-	p, err := sb.Exec(t.Context(), []string{"sh", "-c",
-		`trap "" TERM; setsid sleep 61 & nohup sleep 62 >/dev/null 2>&1 & env -i sleep 63 & echo ready; wait`}, nil)
+	p, err := sb.Exec(t.Context(), []string{
+		"sh", "-c",
+		`trap "" TERM; setsid sleep 61 & nohup sleep 62 >/dev/null 2>&1 & env -i sleep 63 & echo ready; wait`,
+	}, nil)
 	require.NoError(t, err)
 	_, err = bufio.NewReader(p.Stdout).ReadString('\n')
 	require.NoError(t, err)
@@ -55,7 +57,7 @@ func TestTerminateKillsWhateverRuns(t *testing.T) {
 	finish(t.Context(), p)
 }
 
-func TestASandboxEndsWithItsLifetime(t *testing.T) {
+func TestSandboxLifetimeExpired(t *testing.T) {
 	clock := NewManualClock()
 	s, client := serve(t, Options{Clock: clock})
 	sb := open(t, client, &modal.SandboxCreateParams{Timeout: time.Hour})
@@ -82,7 +84,7 @@ func TestASandboxEndsWithItsLifetime(t *testing.T) {
 	require.Zero(t, s.Stats().Alive)
 }
 
-func TestASandboxEndsWhenIdle(t *testing.T) {
+func TestSandboxIdleTimeout(t *testing.T) {
 	clock := NewManualClock()
 	s, client := serve(t, Options{Clock: clock})
 	sb := open(t, client, &modal.SandboxCreateParams{Timeout: 24 * time.Hour, IdleTimeout: time.Minute})
@@ -104,7 +106,7 @@ func TestASandboxEndsWhenIdle(t *testing.T) {
 	require.NotNil(t, over)
 }
 
-func TestASandboxEndsWithItsCommand(t *testing.T) {
+func TestSandboxEntrypointExit(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, &modal.SandboxCreateParams{Command: []string{"sh", "-c", "exit 7"}})
 	code, err := sb.Wait(within(t, 10*time.Second), nil)
@@ -113,7 +115,7 @@ func TestASandboxEndsWithItsCommand(t *testing.T) {
 	require.EqualValues(t, 1, s.Stats().Exited)
 }
 
-func TestASandboxEndedFromOutside(t *testing.T) {
+func TestSandboxEndedExternally(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	require.NoError(t, s.End(sb.SandboxID, pb.GenericResult_GENERIC_STATUS_FAILURE, 137)) // out of memory
@@ -122,7 +124,7 @@ func TestASandboxEndedFromOutside(t *testing.T) {
 	require.Equal(t, 137, *over)
 }
 
-func TestWhatTheRouterSaysOfAnEndedSandbox(t *testing.T) {
+func TestRouterSandboxEnded(t *testing.T) {
 	for _, code := range []codes.Code{codes.NotFound, codes.FailedPrecondition} {
 		s, client := serve(t, Options{Ended: code})
 		sb := open(t, client, nil)
@@ -135,7 +137,7 @@ func TestWhatTheRouterSaysOfAnEndedSandbox(t *testing.T) {
 	}
 }
 
-func TestTagsAndList(t *testing.T) {
+func TestSandboxTagsAndList(t *testing.T) {
 	_, client := serve(t, Options{})
 	app, image := prepare(t, client)
 	const many = 2*pageSize + 3
@@ -175,7 +177,7 @@ func list(t *testing.T, client *modal.Client, app string, tags map[string]string
 	return ids
 }
 
-func TestNames(t *testing.T) {
+func TestSandboxNames(t *testing.T) {
 	_, client := serve(t, Options{})
 	sb := open(t, client, &modal.SandboxCreateParams{Name: "mine"})
 	app, image := prepare(t, client)
@@ -192,7 +194,7 @@ func TestNames(t *testing.T) {
 	open(t, client, &modal.SandboxCreateParams{Name: "mine"}) // free again
 }
 
-func TestOneIsReachedAgainByItsID(t *testing.T) {
+func TestSandboxFromID(t *testing.T) {
 	s, client := serve(t, Options{})
 	sb := open(t, client, nil)
 	sh(t, sb, `echo kept >"$HOME"/file`).ok(t)
@@ -205,7 +207,7 @@ func TestOneIsReachedAgainByItsID(t *testing.T) {
 	require.EqualValues(t, 1, s.Stats().RPCs["SandboxGetCommandRouterAccess"])
 }
 
-func TestTheFirstGeneration(t *testing.T) {
+func TestSandboxV1(t *testing.T) {
 	t.Setenv("MODAL_SANDBOX_V2", "0")
 	clock := NewManualClock()
 	s, client := serve(t, Options{Clock: clock, StartDelay: time.Second})
@@ -233,7 +235,7 @@ func TestTheFirstGeneration(t *testing.T) {
 	require.Zero(t, s.Stats().RPCs["SandboxCreateV2"])
 }
 
-func TestWhatModalWouldRefuse(t *testing.T) {
+func TestSandboxCreateInvalidArguments(t *testing.T) {
 	s, client := serve(t, Options{MaxSandboxes: 1})
 	app, image := prepare(t, client)
 	_, err := client.Sandboxes.Create(t.Context(), app, image, &modal.SandboxCreateParams{Regions: []string{"mars"}})
@@ -254,7 +256,7 @@ func TestWhatModalWouldRefuse(t *testing.T) {
 	require.ErrorAs(t, err, &modal.NotFoundError{})
 }
 
-func TestWrongTokens(t *testing.T) {
+func TestAuthWrongTokens(t *testing.T) {
 	s, _ := serve(t, Options{})
 	client, err := s.NewClient(&modal.ClientParams{TokenID: "ak-fake", TokenSecret: "as-wrong"})
 	require.NoError(t, err)
@@ -263,7 +265,7 @@ func TestWrongTokens(t *testing.T) {
 	require.Equal(t, codes.Unauthenticated, status.Code(err))
 }
 
-func TestARouterTokenIsRenewed(t *testing.T) {
+func TestRouterTokenRenewed(t *testing.T) {
 	s, client := serve(t, Options{RouterToken: time.Second})
 	sb := open(t, client, nil)
 	sh(t, sb, "true").ok(t)
@@ -272,7 +274,7 @@ func TestARouterTokenIsRenewed(t *testing.T) {
 	require.NotZero(t, s.Stats().RPCs["SandboxGetCommandRouterAccess"])
 }
 
-func TestABuildThatIsSlowOrFails(t *testing.T) {
+func TestImageBuildSlowOrFailing(t *testing.T) {
 	clock := NewManualClock()
 	s, client := serve(t, Options{Clock: clock, Images: map[string]Build{
 		"slow":   {Duration: time.Minute, Log: []string{"Step 1/1"}},
@@ -294,7 +296,7 @@ func TestABuildThatIsSlowOrFails(t *testing.T) {
 	require.ErrorContains(t, err, "exit code 1")
 }
 
-func TestAHundredAtOnce(t *testing.T) {
+func TestSandboxHundredConcurrent(t *testing.T) {
 	s, client := serve(t, Options{})
 	app, image := prepare(t, client)
 	var all sync.WaitGroup

@@ -1,15 +1,15 @@
-// Package modalfake is a Modal of our own for tests: the control plane and the
-// task command router, over gRPC on this machine, on the public stubs of the
-// official SDK. It runs commands as real processes and fails on request in the
-// ways the real service can fail.
+// Package modalfake is a fake of Modal for tests: the control plane and the task
+// command router, served over gRPC on loopback with the public stubs of the
+// official SDK. It runs commands as real processes and injects the failures that
+// the real service can have.
 //
-// It is no sandbox. A Sandbox here is a directory, which its commands get as
-// HOME and TMPDIR, and a mark in the environment of its processes by which all
-// of them are found and killed when it ends. Images, volumes, regions and
-// resources are names that are checked and otherwise have no effect.
+// It isolates nothing. A sandbox is a directory, HOME and TMPDIR of its commands,
+// and a mark in the environment of its processes, by which they are found and
+// killed when it ends. Images, volumes, regions and resources are checked and
+// otherwise have no effect.
 //
-// Where it is not known what the real service does, the fake has a field in
-// Options for each of the possible answers.
+// Where the real service's behavior is not documented, Options selects one of
+// the possible ones.
 package modalfake
 
 import (
@@ -21,6 +21,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,8 +32,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Options say what kind of Modal it is. The zero value is a healthy one with
-// one workspace and no limits.
+// Options configures the fake. The zero value is a healthy service with one
+// workspace and no limits.
 type Options struct {
 	TokenID, TokenSecret string // "": a pair of the fake's own
 	Clock                Clock  // what lifetimes, builds and exec limits run on; nil: the machine's
@@ -190,10 +191,10 @@ func (s *Server) Close() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// URL is what MODAL_SERVER_URL must be.
+// URL returns the value for MODAL_SERVER_URL.
 func (s *Server) URL() string { return "http://" + s.Control.Addr().String() }
 
-// Environ returns the variables that lead the SDK here, as "NAME=value".
+// Environ returns the variables that point the SDK to the fake, as "NAME=value".
 func (s *Server) Environ() []string {
 	return []string{
 		"MODAL_SERVER_URL=" + s.URL(),
@@ -228,7 +229,7 @@ func (s *Server) NewClient(params *modal.ClientParams) (*modal.Client, error) {
 
 // setenv sets a variable and returns a function that puts it back.
 func setenv(kv string) (restore func()) {
-	name, value, _ := cutEnv(kv)
+	name, value, _ := strings.Cut(kv, "=")
 	old, had := os.LookupEnv(name)
 	_ = os.Setenv(name, value)
 	return func() {

@@ -9,7 +9,7 @@ import (
 )
 
 // Sizes of a spool. The SDK's window for a stream is 64 MiB, so that much may
-// have been sent and lost; what is kept behind reaches further back.
+// have been sent and lost; the file keeps more than that for a resumed read.
 const (
 	spoolHead  = 64 << 10  // bytes that stay in memory
 	spoolRing  = 192 << 20 // bytes of the rest that the file holds
@@ -18,9 +18,8 @@ const (
 
 var errSpoolLost = errors.New("this part of the output is no longer kept")
 
-// spool keeps the output of a command where it can be read from any offset:
-// the beginning in memory, the rest in a file that is written in a circle.
-// There is one writer.
+// spool keeps the output of a command for reading from any offset: the beginning
+// in memory, the rest in a file used as a ring buffer. There is one writer.
 type spool struct {
 	dir string
 
@@ -31,7 +30,7 @@ type spool struct {
 	written int64
 	read    int64 // the furthest that anybody has read
 	closed  bool  // nothing more is coming
-	freed   bool  // the file has been given back
+	freed   bool  // the file is closed
 	forgone bool  // nobody reads any more; the writer must not wait
 }
 
@@ -139,7 +138,7 @@ func (s *spool) ReadAt(ctx context.Context, p []byte, offset int64) (int, error)
 	return n, nil
 }
 
-// close says that nothing more is coming.
+// close marks the end of the output.
 func (s *spool) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +146,7 @@ func (s *spool) close() {
 	s.changeLocked()
 }
 
-// forgo lets the writer go on without readers.
+// forgo makes Write discard instead of waiting for readers.
 func (s *spool) forgo() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +154,7 @@ func (s *spool) forgo() {
 	s.changeLocked()
 }
 
-// free gives the file back.
+// free closes the file.
 func (s *spool) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSpoolIsReadFromAnyOffset(t *testing.T) {
+func TestSpoolReadAtAnyOffset(t *testing.T) {
 	s := newSpool(t.TempDir())
 	defer s.free()
 	want := make([]byte, 300_000)
@@ -34,7 +34,7 @@ func TestSpoolIsReadFromAnyOffset(t *testing.T) {
 	require.Equal(t, errSpoolLost, err, "who has read the end does not come back")
 }
 
-func TestSpoolGoesRoundInItsFile(t *testing.T) {
+func TestSpoolFileWrapsAround(t *testing.T) {
 	s := newSpool(t.TempDir())
 	defer s.free()
 	block := bytes.Repeat([]byte{'x'}, 8<<20)

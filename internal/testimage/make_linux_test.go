@@ -112,7 +112,7 @@ func TestFilesRecipeAsAnotherUser(t *testing.T) {
 	}
 	var stat unix.Stat_t
 	require.NoError(t, unix.Stat(socket, &stat))
-	dir, err := os.MkdirTemp("", "testimage")
+	dir, err := os.MkdirTemp("", "testimage") //nolint:usetesting // another user must get through its parents
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	require.NoError(t, os.Chmod(dir, 0o777))

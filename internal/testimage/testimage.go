@@ -54,7 +54,8 @@ const (
 
 	// DebianEnv and BusyboxEnv name images that the Engine already has, to be
 	// used as Debian and Busybox. They must have the same users and programs.
-	DebianEnv  = "TERMINAL_TEST_IMAGE"
+	DebianEnv = "TERMINAL_TEST_IMAGE"
+	// BusyboxEnv is the one for Busybox.
 	BusyboxEnv = "TERMINAL_TEST_BUSYBOX_IMAGE"
 )
 

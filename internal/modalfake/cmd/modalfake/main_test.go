@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestServesUntilInterruptedAndLeavesNothing(t *testing.T) {
+func TestServeInterruptLeavesNothing(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "MODALFAKE_TEST_MAIN=1")
 	out, err := cmd.StdoutPipe()
