@@ -88,7 +88,7 @@ func documented(t *testing.T, root goMod) (own, missing []string) {
 	return own, missing
 }
 
-func TestDependenciesAreInREADME(t *testing.T) {
+func TestREADMEListsDependencies(t *testing.T) {
 	own, missing := documented(t, readGoMod(t, "go.mod"))
 	assert.NotEmpty(t, own)
 	assert.Empty(t, missing, "these need a line with their reason in README, Dependencies")
@@ -96,7 +96,7 @@ func TestDependenciesAreInREADME(t *testing.T) {
 
 // What the modules of adapters and commands need stays with them: nothing of it
 // is in this module's build list, but what a documented dependency brings anyway.
-func TestFrameworksAreNoDependencies(t *testing.T) {
+func TestModuleExcludesFrameworks(t *testing.T) {
 	root := readGoMod(t, "go.mod")
 	own, _ := documented(t, root)
 	frameworks := map[string]string{}
@@ -123,7 +123,7 @@ func TestFrameworksAreNoDependencies(t *testing.T) {
 // The go command ignores a replace in the go.mod of a dependency, and go install
 // refuses a module that has one. So the modules require each other at a version,
 // the same in all of them, and go.work replaces that version with a directory.
-func TestModulesCanBeInstalled(t *testing.T) {
+func TestModulesInstall(t *testing.T) {
 	root := readGoMod(t, "go.mod")
 	assert.Empty(t, root.Replace, "go.mod")
 	versions := map[string]string{} // a file by the version it requires
@@ -167,7 +167,7 @@ func usedBy(t *testing.T, file string) (dirs []string) {
 
 // A program without the Docker and Modal backends links golang.org/x/sys and no
 // other module.
-func TestLocalOnlyBuildLinksOneModule(t *testing.T) {
+func TestLocalBuildLinksOneModule(t *testing.T) {
 	linked := map[string]bool{}
 	for _, path := range goCommand(t, "list", "-deps", "-tags", "terminal_nodocker terminal_nomodal", "-f", "{{with .Module}}{{.Path}}{{end}}", ".") {
 		linked[path] = path != ""
@@ -178,7 +178,7 @@ func TestLocalOnlyBuildLinksOneModule(t *testing.T) {
 
 // An adapter is a page to read, so that a host can take it as it is or write its
 // own after it.
-func TestAdaptersAreShort(t *testing.T) {
+func TestAdapterLength(t *testing.T) {
 	files, err := filepath.Glob("adapters/*/*.go")
 	require.NoError(t, err)
 	for _, file := range files {
