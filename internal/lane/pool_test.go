@@ -101,6 +101,9 @@ func TestPoolExecIdleShellDead(t *testing.T) {
 }
 
 func TestPoolClearRetiredShells(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("a shell is kept as long as there are processes whose environment cannot be read, and here are those of other users")
+	}
 	p := localShells(t)
 	id := spawn.NewRunID()
 	t.Cleanup(func() { _ = procfs.KillRun(context.Background(), id) })
