@@ -691,3 +691,44 @@ func TestJobEnvironmentGone(t *testing.T) {
 		}
 	})
 }
+
+// An idle environment that turns out to have vanished is closed at once, although a
+// job ran in it when it was last heard of.
+func TestReaperClosesVanishedEnvironmentWithJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Bool
+		var asked atomic.Int64
+		var fail atomic.Pointer[error]
+		b := jobStub(&running, &asked, &fail)
+		term := newTerminal(t, Config{Backend: b, Lifetime: time.Minute})
+		defer term.Close()
+		running.Store(true)
+		_, err := term.Start(t.Context(), Request{Command: "true"})
+		require.NoError(t, err)
+		gone := ErrGone
+		fail.Store(&gone)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.EqualValues(t, 1, asked.Load())
+		assert.EqualValues(t, 1, b.closed.Load())
+	})
+}
+
+// A start that its environment refused would be refused again, and its input has
+// been read.
+func TestStartRefusedNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries atomic.Int64
+		term := newTerminal(t, Config{Backend: &stub{exec: func(context.Context, Command) (int, error) {
+			tries.Add(1)
+			return refusedJobCode, nil
+		}}})
+		defer term.Close()
+		_, err := term.Start(t.Context(), Request{Command: "true", Stdin: strings.NewReader("input")})
+		require.ErrorIs(t, err, ErrNotStarted)
+		assert.EqualValues(t, 1, tries.Load())
+	})
+}
+
+// refusedJobCode is the exit code by which job.sh says that a job cannot be set up.
+const refusedJobCode = 83
