@@ -217,8 +217,9 @@ func (p *Pool) Close(ctx context.Context) error {
 // HangUp ends all connections.
 func (p *Pool) HangUp() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for s := range p.live {
+	live := slices.Collect(maps.Keys(p.live))
+	p.mu.Unlock()
+	for _, s := range live {
 		s.HangUp()
 	}
 }
